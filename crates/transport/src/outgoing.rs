@@ -1,0 +1,92 @@
+//! What is to be sent: runs of bytes and file ranges.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+
+/// A part of a file that is sent from the page cache.
+#[derive(Clone, Debug)]
+pub struct FileRange {
+    pub file: Arc<File>,
+    pub position: u64,
+    pub len: u64,
+}
+
+/// One piece of an answer.
+#[derive(Clone, Debug)]
+pub enum Segment {
+    Bytes(Bytes),
+    File(FileRange),
+}
+
+/// Answers that wait to be sent, in order.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    segments: VecDeque<Segment>,
+    len: u64,
+}
+
+impl Outgoing {
+    pub fn push_bytes(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.len += bytes.len() as u64;
+            self.segments.push_back(Segment::Bytes(bytes));
+        }
+    }
+
+    pub fn push_file(&mut self, range: FileRange) {
+        if range.len > 0 {
+            self.len += range.len;
+            self.segments.push_back(Segment::File(range));
+        }
+    }
+
+    /// Bytes that are still to be sent.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    pub(crate) fn front(&self) -> Option<&Segment> {
+        self.segments.front()
+    }
+
+    /// Runs of bytes before the first file range.
+    pub(crate) fn leading_bytes(&self) -> impl Iterator<Item = &Bytes> {
+        self.segments.iter().map_while(|segment| match segment {
+            Segment::Bytes(bytes) => Some(bytes),
+            Segment::File(_) => None,
+        })
+    }
+
+    pub(crate) fn has_file(&self) -> bool {
+        self.segments.iter().any(|segment| matches!(segment, Segment::File(_)))
+    }
+
+    /// Forgets the first `sent` bytes.
+    pub(crate) fn advance(&mut self, mut sent: u64) {
+        self.len -= sent;
+        while sent > 0 {
+            match self.segments.front_mut() {
+                Some(Segment::Bytes(bytes)) if (bytes.len() as u64) > sent => {
+                    bytes.advance(sent as usize);
+                    return;
+                }
+                Some(Segment::Bytes(bytes)) => sent -= bytes.len() as u64,
+                Some(Segment::File(range)) if range.len > sent => {
+                    range.position += sent;
+                    range.len -= sent;
+                    return;
+                }
+                Some(Segment::File(range)) => sent -= range.len,
+                None => return,
+            }
+            self.segments.pop_front();
+        }
+    }
+}
