@@ -24,6 +24,6 @@ mod voters;
 
 pub use control::ControlRecord;
 pub use leader::Progress;
-pub use machine::{Actions, Append, Body, Event, Identity, LogPosition, Raft, Role, StartError};
+pub use machine::{Actions, Append, Body, Event, Identity, LogPosition, Raft, Replicas, Role, StartError};
 pub use quorum_state::QuorumState;
 pub use voters::{Endpoint, ReplicaKey, VersionRange, Voter, VoterHistory, VoterSet};

@@ -83,6 +83,13 @@ pub enum StartError {
     KRaftVersion { found: i16, supported: VersionRange },
 }
 
+/// All replicas that a leader knows of, and how far they are.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Replicas {
+    pub voters: Vec<(ReplicaKey, Progress)>,
+    pub observers: Vec<(ReplicaKey, Progress)>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     Unattached,
@@ -209,8 +216,8 @@ impl Raft {
 
     /// Voters and observers with their progress, for DescribeQuorum; empty unless leader. The leader itself is
     /// as far as its log, synced or not, and is always caught up.
-    pub fn progress(&self, now: Millis) -> (Vec<(ReplicaKey, Progress)>, Vec<(ReplicaKey, Progress)>) {
-        let State::Leader(leader) = &self.state else { return Default::default() };
+    pub fn progress(&self, now: Millis) -> Replicas {
+        let State::Leader(leader) = &self.state else { return Replicas::default() };
         let me = self.me.key;
         let voters = leader.voters().map(|(key, progress)| {
             if key.id != me.id {
@@ -218,7 +225,7 @@ impl Raft {
             }
             (key, Progress { end_offset: self.end.offset, last_fetch: now, last_caught_up: now })
         });
-        (voters.collect(), leader.observers(now).collect())
+        Replicas { voters: voters.collect(), observers: leader.observers(now).collect() }
     }
 
     /// Forgets voter sets that only matter below `start`, where the log now begins.

@@ -170,8 +170,8 @@ fn status(raft: &Raft, out: &mut String) {
     let (end, hw) = (raft.end(), raft.high_watermark().unwrap_or(Offset::NONE));
     writeln!(out, "{:?} epoch={} end={}@{} hw={hw}", raft.role(), raft.epoch(), end.offset, end.epoch)
         .unwrap();
-    let (voters, observers) = raft.progress(Millis(1000));
-    for (kind, replicas) in [("voter", voters), ("observer", observers)] {
+    let replicas = raft.progress(Millis(1000));
+    for (kind, replicas) in [("voter", replicas.voters), ("observer", replicas.observers)] {
         for (key, progress) in replicas {
             let caught_up = progress.last_caught_up.0;
             writeln!(out, "{kind} {} end={} caught_up={caught_up}", key.id, progress.end_offset).unwrap();
