@@ -1,0 +1,3 @@
+//! Integration tests of the metadata crate.
+
+mod config_values;
