@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 
 use crate::budget::Budget;
 use crate::buffer::{BufferPool, CHUNK_BYTES, LargeBuffer};
-use crate::outgoing::{Outgoing, Segment};
+use crate::outgoing::{FileRange, Outgoing, Segment};
 
 const LENGTH_BYTES: usize = 4;
 /// An unfinished frame of at most this size does not keep a receive chunk from being used by others.
@@ -28,6 +28,8 @@ const LARGE_FIRST_BYTES: usize = 1024 * 1024;
 const SLICES_MAX: usize = 64;
 /// What one `sendfile` is asked for, so that a long answer does not keep its thread from others.
 const SENDFILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
+/// What is copied at once from something that has no descriptor.
+const COPIED_BYTES_MAX: usize = 64 * 1024;
 
 /// Limits that hold for one connection.
 #[derive(Clone, Copy, Debug)]
@@ -235,13 +237,7 @@ impl Connection {
         while let Some(front) = self.outgoing.front() {
             let sent = match front {
                 Segment::Bytes(_) => self.send_bytes(),
-                Segment::File(range) => {
-                    let count = range.len.min(SENDFILE_BYTES_MAX) as usize;
-                    let mut position = range.position;
-                    self.stream.try_io(Interest::WRITABLE, || {
-                        Ok(rustix::fs::sendfile(&self.stream, &*range.file, Some(&mut position), count)?)
-                    })
-                }
+                Segment::File(range) => self.send_file(range),
             };
             match sent {
                 Ok(0) => return Poll::Ready(Err(truncated_file())),
@@ -254,6 +250,22 @@ impl Connection {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// One send of a part of a file.
+    fn send_file(&self, range: &FileRange) -> io::Result<usize> {
+        let count = range.len.min(SENDFILE_BYTES_MAX) as usize;
+        let mut position = range.position;
+        match range.file.as_fd() {
+            Some(file) => self.stream.try_io(Interest::WRITABLE, || {
+                Ok(rustix::fs::sendfile(&self.stream, file, Some(&mut position), count)?)
+            }),
+            None => {
+                let mut copy = vec![0; count.min(COPIED_BYTES_MAX)];
+                let read = range.file.read_at(&mut copy, position)?;
+                self.stream.try_write(&copy[..read])
+            }
+        }
     }
 
     /// One send of the runs of bytes up to the next file range. With one behind them the kernel is told to
@@ -285,7 +297,6 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::FileRange;
 
     async fn connected() -> (std::net::TcpStream, Connection, Arc<BufferPool>, Arc<Budget>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -351,7 +362,7 @@ mod tests {
         let content: Vec<u8> = (0..5_000_000u32).map(|i| (i / 7) as u8).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&content).unwrap();
-        let file = Arc::new(file);
+        let file = Box::new(file);
         let reader = std::thread::spawn(move || {
             let mut received = Vec::new();
             peer.read_to_end(&mut received).unwrap();
@@ -359,7 +370,7 @@ mod tests {
         });
         let outgoing = connection.outgoing();
         outgoing.push_bytes(Bytes::from_static(b"head"));
-        outgoing.push_file(FileRange { file: Arc::clone(&file), position: 10, len: 4_000_000 });
+        outgoing.push_file(FileRange { file, position: 10, len: 4_000_000 });
         outgoing.push_bytes(Bytes::from_static(b"tail"));
         assert_eq!(outgoing.len(), 4_000_008);
         connection.flush().await.unwrap();
@@ -371,7 +382,7 @@ mod tests {
     #[tokio::test]
     async fn a_range_beyond_the_files_end_breaks_the_connection() {
         let (_peer, mut connection, _, _) = connected().await;
-        let file = Arc::new(tempfile::tempfile().unwrap());
+        let file = Box::new(tempfile::tempfile().unwrap());
         connection.outgoing().push_file(FileRange { file, position: 0, len: 1 });
         assert_eq!(connection.flush().await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }

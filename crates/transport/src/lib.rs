@@ -17,4 +17,4 @@ pub use budget::{Budget, Charge};
 pub use buffer::BufferPool;
 pub use connection::{Connection, ConnectionLimits, FrameError, Received};
 pub use listener::{AcceptLimits, Admission, Admitted, ListenError, Listener};
-pub use outgoing::{FileRange, Outgoing, Segment};
+pub use outgoing::{FileRange, FileSource, Outgoing, Segment};

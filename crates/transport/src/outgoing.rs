@@ -1,21 +1,43 @@
 //! What is to be sent: runs of bytes and file ranges.
 
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::fs::File;
-use std::sync::Arc;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 
 use bytes::{Buf, Bytes};
 
+/// Something that parts can be sent of.
+pub trait FileSource: Send + Sync + Debug {
+    /// The descriptor to send from; `None` where there is none, as in a simulated disk.
+    fn as_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Reads at most `buf.len()` bytes; 0 at or behind the end.
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
+}
+
+impl FileSource for File {
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(AsFd::as_fd(self))
+    }
+
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        FileExt::read_at(self, buf, position)
+    }
+}
+
 /// A part of a file that is sent from the page cache.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct FileRange {
-    pub file: Arc<File>,
+    pub file: Box<dyn FileSource>,
     pub position: u64,
     pub len: u64,
 }
 
 /// One piece of an answer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Segment {
     Bytes(Bytes),
     File(FileRange),

@@ -1,0 +1,194 @@
+//! What clients ask: one file per API key, a table of which keys a listener serves, and the connection loop.
+//!
+//! A handler maps the wire to the core and back, and keeps no state. ApiVersions offers exactly the rows of
+//! the tables below, so a key is offered when its handler exists and not before.
+
+mod connection;
+
+mod api_versions;
+mod fetch;
+mod produce;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_model::NodeId;
+use ottla_protocol::api_key::ApiKey;
+use ottla_protocol::header::ResponseHeader;
+use ottla_protocol::{DecodeError, Decoder, EncodeError, Encoder, Message, Segment, Str};
+use ottla_transport::{FileRange, Outgoing};
+use thiserror::Error;
+
+use crate::node::Node;
+
+pub use connection::serve;
+
+/// Who may call a listener's APIs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenerKind {
+    Broker,
+    Controller,
+}
+
+/// What the connections of one listener share.
+pub struct ListenerContext {
+    pub node: Arc<Node>,
+    /// The listener's name, such as `PLAINTEXT`.
+    pub name: Arc<str>,
+    pub kind: ListenerKind,
+    pub idle_max: Duration,
+}
+
+/// One request's circumstances.
+#[derive(Clone, Debug)]
+pub struct RequestContext {
+    pub api_key: ApiKey,
+    pub api_version: i16,
+    pub correlation_id: i32,
+    pub client_id: Option<Str>,
+    pub peer: SocketAddr,
+    /// The listener that the request came in on.
+    pub listener: Arc<str>,
+}
+
+impl RequestContext {
+    /// The client's address as Kafka writes it into group metadata, such as `/127.0.0.1`.
+    pub fn client_host(&self) -> String {
+        format!("/{}", self.peer.ip())
+    }
+}
+
+/// A request that is not answered: the connection is closed, as Apache Kafka does.
+#[derive(Debug, Error)]
+pub enum Rejected {
+    #[error("cannot decode the request: {0}")]
+    Undecodable(#[from] DecodeError),
+    #[error("{key:?} version {version} is not served on this listener")]
+    NotServed { key: ApiKey, version: i16 },
+    #[error("cannot encode the answer: {0}")]
+    Unencodable(#[from] EncodeError),
+    #[error("a request without acknowledgement failed")]
+    UnacknowledgedFailure,
+}
+
+impl From<Rejected> for std::io::Error {
+    fn from(rejected: Rejected) -> Self {
+        std::io::Error::new(std::io::ErrorKind::InvalidData, rejected)
+    }
+}
+
+/// An encoded answer, with the file ranges that it refers to.
+pub struct Answer {
+    segments: Vec<Segment>,
+    files: Vec<FileRange>,
+}
+
+impl Answer {
+    /// Encodes `response` with its header and frame length.
+    pub fn new<M: Message>(context: &RequestContext, response: &M) -> Result<Self, Rejected> {
+        Self::with_files(context, response, Vec::new())
+    }
+
+    /// As [`Answer::new`]; external records of `response` are numbered by their place in `files`.
+    pub fn with_files<M: Message>(
+        context: &RequestContext,
+        response: &M,
+        files: Vec<FileRange>,
+    ) -> Result<Self, Rejected> {
+        let mut encoder = Encoder::frame();
+        ResponseHeader::new(context.correlation_id).encode_for(
+            &mut encoder,
+            context.api_key,
+            context.api_version,
+        )?;
+        response.encode(&mut encoder, context.api_version)?;
+        Ok(Self { segments: encoder.finish_frame()?, files })
+    }
+
+    fn append_to(self, outgoing: &mut Outgoing) {
+        for segment in self.segments {
+            match segment {
+                Segment::Bytes(bytes) => outgoing.push_bytes(bytes),
+                Segment::External { id, .. } => outgoing.push_file(self.files[id as usize].clone()),
+            }
+        }
+    }
+}
+
+impl ListenerContext {
+    /// The keys offered on this listener, ascending.
+    pub fn offered(&self) -> &'static [ApiKey] {
+        match self.kind {
+            ListenerKind::Broker => BROKER_APIS,
+            ListenerKind::Controller => CONTROLLER_APIS,
+        }
+    }
+
+    fn serves(&self, context: &RequestContext) -> bool {
+        self.offered().contains(&context.api_key) && context.api_key.supports(context.api_version)
+    }
+}
+
+/// Handles one request to its end.
+async fn dispatch(
+    listener: &Arc<ListenerContext>,
+    context: RequestContext,
+    body: Decoder,
+) -> Result<Answer, Rejected> {
+    if context.api_key == ApiKey::ApiVersions {
+        // Answered in every version, as clients find the common one this way.
+        return api_versions::answer(listener, &context, body);
+    }
+    if !listener.serves(&context) {
+        return Err(Rejected::NotServed { key: context.api_key, version: context.api_version });
+    }
+    match (listener.kind, context.api_key) {
+        (ListenerKind::Broker, ApiKey::Fetch) => fetch::answer(&listener.node, &context, body).await,
+        // Boxed: one rarely used future of their joint size instead of one in every connection.
+        (ListenerKind::Broker, _) => Box::pin(broker_api(&listener.node, &context, body)).await,
+        (ListenerKind::Controller, _) => Box::pin(controller_api(&listener.node, &context, body)).await,
+    }
+}
+
+/// Declares a table of handlers: which keys it offers, and the function that calls them. `also` are keys that
+/// are dispatched elsewhere. Every handler is `async fn handle(&Arc<Role>, &RequestContext, Request) -> Response`.
+macro_rules! api_table {
+    ($offered:ident, $call:ident, $role:ident, also $also:tt, { $($key:ident => $module:ident,)* }) => {
+        api_table!(@offered $offered $also { $($key)* });
+
+        async fn $call(node: &Arc<Node>, context: &RequestContext, mut body: Decoder) -> Result<Answer, Rejected> {
+            match context.api_key {
+                $(ApiKey::$key => {
+                    let request = Message::decode(&mut body, context.api_version)?;
+                    drop(body);
+                    Answer::new(context, &$module::handle(node.$role(), context, request).await)
+                })*
+                key => Err(Rejected::NotServed { key, version: context.api_version }),
+            }
+        }
+    };
+    (@offered $offered:ident [$($also:ident)*] { $($key:ident)* }) => {
+        pub const $offered: &[ApiKey] = &sorted([$(ApiKey::$also,)* $(ApiKey::$key,)*]);
+    };
+}
+
+/// Sorts keys by number, at compile time.
+const fn sorted<const N: usize>(mut keys: [ApiKey; N]) -> [ApiKey; N] {
+    let mut i = 1;
+    while i < N {
+        let mut j = i;
+        while j > 0 && keys[j - 1] as i16 > keys[j] as i16 {
+            (keys[j - 1], keys[j]) = (keys[j], keys[j - 1]);
+            j -= 1;
+        }
+        i += 1;
+    }
+    keys
+}
+
+api_table!(BROKER_APIS, broker_api, broker, also [Produce Fetch ApiVersions], {
+});
+
+api_table!(CONTROLLER_APIS, controller_api, controller, also [ApiVersions], {
+});

@@ -1,0 +1,210 @@
+//! Fetch (1): versions 4 to 18; version 7 brought sessions, 13 topic ids.
+//!
+//! Committed data is read from the partitions' published views, without entering a shard, and leaves as file
+//! ranges. A request that finds too little waits at its partitions and reads again when one of them grew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_model::{ErrorCode, LeaderEpoch, Offset};
+use ottla_protocol::api::fetch::{AbortedTransaction, FetchRequest, FetchResponse, PartitionData};
+use ottla_protocol::{Decoder, Message, Records};
+use ottla_transport::FileRange;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::{Answer, Rejected, RequestContext};
+use crate::broker::Broker;
+use crate::broker::fetch_session::{FetchPlan, FetchTarget};
+use crate::broker::partition::PartitionHandle;
+use crate::node::Node;
+
+/// From this version on topics are named by id.
+const TOPIC_ID_VERSION: i16 = 13;
+const READ_UNCOMMITTED: i8 = 0;
+const READ_COMMITTED: i8 = 1;
+
+/// Which records a reader may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Isolation {
+    ReadUncommitted,
+    ReadCommitted,
+}
+
+pub async fn answer(
+    node: &Arc<Node>,
+    context: &RequestContext,
+    mut body: Decoder,
+) -> Result<Answer, Rejected> {
+    let request = FetchRequest::decode(&mut body, context.api_version)?;
+    drop(body);
+    let broker = node.broker();
+    let failed = |error: ErrorCode| {
+        Answer::new(context, &FetchResponse { error_code: error.code(), ..Default::default() })
+    };
+    let isolation = match request.isolation_level {
+        READ_UNCOMMITTED => Isolation::ReadUncommitted,
+        READ_COMMITTED => Isolation::ReadCommitted,
+        _ => return failed(ErrorCode::UnknownServerError),
+    };
+    let limits = Limits {
+        max_bytes: (request.max_bytes.max(0) as u64).min(broker.fetch_bytes_max()),
+        min_bytes: request.min_bytes.max(0) as u64,
+        isolation,
+        by_topic_id: context.api_version >= TOPIC_ID_VERSION,
+        from_replica: request.replica_id >= 0 || request.replica_state.replica_id >= 0,
+    };
+    let max_wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
+    let plan = match broker.fetch_sessions.plan(request, context.api_version, broker.clock.now()) {
+        Ok(plan) => plan,
+        Err(error) => return failed(error),
+    };
+    let mut found = Found::read(broker, &plan, &limits);
+    if !found.answers(&limits) && !max_wait.is_zero() && !plan.targets.is_empty() {
+        let deadline = Instant::now() + max_wait;
+        let grown = Arc::new(Notify::new());
+        loop {
+            // Registered before reading again, so that what grows in between is not missed.
+            for target in &plan.targets {
+                if let Ok(handle) = lookup(broker, target, &limits) {
+                    handle.waiters.register(&grown);
+                }
+            }
+            found = Found::read(broker, &plan, &limits);
+            if found.answers(&limits) || tokio::time::timeout_at(deadline, grown.notified()).await.is_err() {
+                break;
+            }
+        }
+        found = if found.answers(&limits) { found } else { Found::read(broker, &plan, &limits) };
+    }
+    let Found { partitions, files, .. } = found;
+    let (session_id, responses) = broker.fetch_sessions.finish(plan, partitions);
+    let response = FetchResponse { session_id, responses, ..Default::default() };
+    Answer::with_files(context, &response, files)
+}
+
+struct Limits {
+    max_bytes: u64,
+    min_bytes: u64,
+    isolation: Isolation,
+    by_topic_id: bool,
+    from_replica: bool,
+}
+
+/// What one pass over the partitions found.
+struct Found {
+    partitions: Vec<PartitionData>,
+    files: Vec<FileRange>,
+    bytes: u64,
+    /// Something that the client must be told at once.
+    urgent: bool,
+}
+
+impl Found {
+    fn read(broker: &Broker, plan: &FetchPlan, limits: &Limits) -> Self {
+        let mut found = Found {
+            partitions: Vec::with_capacity(plan.targets.len()),
+            files: Vec::new(),
+            bytes: 0,
+            urgent: false,
+        };
+        for target in &plan.targets {
+            let data = lookup(broker, target, limits)
+                .and_then(|handle| found.read_partition(&handle, target, limits))
+                .unwrap_or_else(|error| {
+                    found.urgent = true;
+                    failed_partition(target.request.partition, error)
+                });
+            found.partitions.push(data);
+        }
+        found
+    }
+
+    fn answers(&self, limits: &Limits) -> bool {
+        self.urgent || self.bytes >= limits.min_bytes
+    }
+
+    fn read_partition(
+        &mut self,
+        handle: &PartitionHandle,
+        target: &FetchTarget,
+        limits: &Limits,
+    ) -> Result<PartitionData, ErrorCode> {
+        let request = &target.request;
+        handle.check_leader_epoch(LeaderEpoch(request.current_leader_epoch))?;
+        if limits.from_replica {
+            // This node leads alone; nobody replicates from it yet.
+            return Err(if request.current_leader_epoch >= 0 {
+                ErrorCode::UnknownLeaderEpoch
+            } else {
+                ErrorCode::NotLeaderOrFollower
+            });
+        }
+        let view = handle.view();
+        let mut data = PartitionData {
+            partition_index: request.partition,
+            high_watermark: view.high_watermark().0,
+            last_stable_offset: view.last_stable_offset().0,
+            log_start_offset: view.log_start_offset().0,
+            aborted_transactions: (limits.isolation == Isolation::ReadCommitted).then(Vec::new),
+            records: Some(Records::default()),
+            ..Default::default()
+        };
+        let offset = Offset(request.fetch_offset);
+        if request.last_fetched_epoch >= 0
+            && let Some(diverging) = handle.diverging_epoch(LeaderEpoch(request.last_fetched_epoch), offset)?
+        {
+            data.diverging_epoch = diverging;
+            self.urgent = true;
+            return Ok(data);
+        }
+        let upper_bound = match limits.isolation {
+            Isolation::ReadUncommitted => view.high_watermark(),
+            Isolation::ReadCommitted => view.last_stable_offset(),
+        };
+        let room = limits.max_bytes.saturating_sub(self.bytes).min(request.partition_max_bytes.max(0) as u64);
+        // The first batch found is returned even if it is larger than every limit, or a reader would be stuck.
+        let plan = view
+            .read(offset, upper_bound, room, self.bytes == 0)
+            .map_err(|error| error.error_code())?;
+        if limits.isolation == Isolation::ReadCommitted {
+            data.aborted_transactions = Some(
+                view.aborted_transactions(offset, plan.end_offset(upper_bound))
+                    .map_err(|error| error.error_code())?
+                    .into_iter()
+                    .map(|aborted| AbortedTransaction {
+                        producer_id: aborted.producer_id.0,
+                        first_offset: aborted.first_offset.0,
+                    })
+                    .collect(),
+            );
+        }
+        self.bytes += plan.len();
+        data.records = Some(self.records(plan));
+        Ok(data)
+    }
+}
+
+fn lookup(
+    broker: &Broker,
+    target: &FetchTarget,
+    limits: &Limits,
+) -> Result<Arc<PartitionHandle>, ErrorCode> {
+    if limits.by_topic_id {
+        broker.partition_by_id(target.topic.id, target.request.partition)
+    } else {
+        broker.partition_by_name(&target.topic.name, target.request.partition)
+    }
+}
+
+fn failed_partition(index: i32, error: ErrorCode) -> PartitionData {
+    PartitionData {
+        partition_index: index,
+        error_code: error.code(),
+        high_watermark: -1,
+        last_stable_offset: -1,
+        log_start_offset: -1,
+        records: Some(Records::default()),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,164 @@
+//! A shard: one writer at a time for many partitions, entered by whoever brings work.
+//!
+//! Work is pushed onto the shard's queue; whoever finds the shard free enters it and drains the queue, what
+//! others push meanwhile included. Nobody is woken for a request, order is the queue's, and under load many
+//! appends become one write.
+//!
+//! Invariants: a partition's log is only written inside its shard. Work of one queue runs in the order in
+//! which it was pushed. After every drain what was staged has been written and its waiters were told.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::oneshot;
+
+use super::partition::{Partition, StagedAppend};
+
+/// Work that one caller does for others before a helper takes over, so that its own answers are not held up.
+const DRAIN_ITEMS_MAX: usize = 1024;
+
+/// Where in its shard a partition lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Slot(pub u32);
+
+/// What a shard is asked to do.
+pub enum Work {
+    /// Append a validated batch and complete its part of a produce request.
+    Append { slot: Slot, append: StagedAppend },
+    /// Anything else that needs a partition's owner.
+    Task(Box<dyn FnOnce(&mut ShardState) + Send>),
+}
+
+/// The queue of a shard and, behind a lock that is only ever tried, its partitions.
+pub struct Shard {
+    queue: Mutex<VecDeque<Work>>,
+    state: Mutex<ShardState>,
+}
+
+/// The partitions of a shard, in slots.
+#[derive(Default)]
+pub struct ShardState {
+    partitions: Vec<Option<Box<Partition>>>,
+    /// Partitions with staged appends that are not written yet.
+    staged: Vec<Slot>,
+    batch: VecDeque<Work>,
+}
+
+impl Shard {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { queue: Mutex::default(), state: Mutex::default() })
+    }
+
+    /// Puts work into the queue without doing it; [`Shard::enter`] must follow.
+    pub fn push(&self, work: Work) {
+        self.queue.lock().push_back(work);
+    }
+
+    /// Does what is in the queue, unless somebody else is doing so already.
+    pub fn enter(self: &Arc<Self>) {
+        // Whoever holds the state looks at the queue again after letting go, so a failed attempt is no loss.
+        while let Some(mut state) = self.state.try_lock() {
+            let mut done = 0;
+            while self.drain(&mut state) {
+                done += state.run();
+                if done > DRAIN_ITEMS_MAX {
+                    drop(state);
+                    let shard = Arc::clone(self);
+                    tokio::spawn(async move { shard.enter() });
+                    return;
+                }
+            }
+            drop(state);
+            if self.queue.lock().is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Runs `task` inside the shard, in turn, and returns what it returned.
+    pub async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        task: impl FnOnce(&mut ShardState) -> T + Send + 'static,
+    ) -> T {
+        let (done, result) = oneshot::channel();
+        self.submit(move |state| {
+            // A caller that went away does not need the result.
+            let _ = done.send(task(state));
+        });
+        result.await.expect("a shard runs every task that was pushed")
+    }
+
+    /// Runs `task` inside the shard, in turn, and does not wait for it.
+    pub fn submit(self: &Arc<Self>, task: impl FnOnce(&mut ShardState) + Send + 'static) {
+        self.push(Work::Task(Box::new(task)));
+        self.enter();
+    }
+
+    /// Moves the queue into the state's batch; whether there is anything to do.
+    fn drain(&self, state: &mut MutexGuard<'_, ShardState>) -> bool {
+        std::mem::swap(&mut *self.queue.lock(), &mut state.batch);
+        !state.batch.is_empty()
+    }
+}
+
+impl ShardState {
+    fn run(&mut self) -> usize {
+        let mut batch = std::mem::take(&mut self.batch);
+        let count = batch.len();
+        for work in batch.drain(..) {
+            match work {
+                Work::Append { slot, append } => self.stage(slot, append),
+                Work::Task(task) => {
+                    // A task sees everything that was pushed before it as written.
+                    self.write_staged();
+                    task(self);
+                }
+            }
+        }
+        self.write_staged();
+        self.batch = batch;
+        count
+    }
+
+    fn stage(&mut self, slot: Slot, append: StagedAppend) {
+        match self.partition(slot) {
+            Some(partition) => {
+                if partition.stage(append) {
+                    self.staged.push(slot);
+                }
+            }
+            None => append.refuse(ottla_model::ErrorCode::NotLeaderOrFollower),
+        }
+    }
+
+    fn write_staged(&mut self) {
+        while let Some(slot) = self.staged.pop() {
+            if let Some(partition) = self.partition(slot) {
+                partition.write_staged();
+            }
+        }
+    }
+
+    /// The partition in `slot`, unless it was removed.
+    pub fn partition(&mut self, slot: Slot) -> Option<&mut Partition> {
+        self.partitions.get_mut(slot.0 as usize)?.as_deref_mut()
+    }
+
+    /// All partitions of this shard.
+    pub fn partitions(&mut self) -> impl Iterator<Item = &mut Partition> {
+        self.partitions.iter_mut().flatten().map(|partition| &mut **partition)
+    }
+
+    /// Takes a partition in; its slot is never given to another, so that late work finds nobody.
+    pub fn add(&mut self, partition: impl FnOnce(Slot) -> Partition) -> Slot {
+        let slot = Slot(self.partitions.len() as u32);
+        self.partitions.push(Some(Box::new(partition(slot))));
+        slot
+    }
+
+    /// Takes a partition out.
+    pub fn take(&mut self, slot: Slot) -> Option<Partition> {
+        self.partitions.get_mut(slot.0 as usize)?.take().map(|partition| *partition)
+    }
+}

@@ -1,0 +1,1 @@
+//! The node: broker and controller in one process, their APIs, and the wiring between the pure cores.
