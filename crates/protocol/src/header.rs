@@ -1,0 +1,40 @@
+//! Headers of requests and responses.
+
+use crate::{ApiKey, DecodeError, DecodeErrorKind, Decoder, Message, Str};
+
+/// In front of every request.
+#[derive(Message, Clone, Debug, PartialEq)]
+#[message(header, versions = "1-2", flexible = "2+")]
+pub struct RequestHeader {
+    pub request_api_key: i16,
+    pub request_api_version: i16,
+    pub correlation_id: i32,
+    #[field(never_flexible)]
+    pub client_id: Option<Str>,
+}
+
+/// In front of every response.
+#[derive(Message, Clone, Debug, PartialEq)]
+#[message(header, versions = "0-1", flexible = "1+")]
+pub struct ResponseHeader {
+    pub correlation_id: i32,
+}
+
+impl RequestHeader {
+    /// Decodes the header of a request frame, in the version that its key and version call for. What follows in
+    /// the decoder is the body. The version of the request itself is not checked: an ApiVersions request of an
+    /// unknown version still gets an answer.
+    pub fn decode_frame(d: &mut Decoder) -> Result<(ApiKey, Self), DecodeError> {
+        let request_api_key = d.i16()?;
+        let request_api_version = d.i16()?;
+        let Some(key) = ApiKey::from_i16(request_api_key) else {
+            return Err(d.error(DecodeErrorKind::UnknownKey(request_api_key)));
+        };
+        let correlation_id = d.i32()?;
+        d.set_flexible(false);
+        let client_id = d.nullable_field("ClientId", 1)?;
+        d.set_flexible(key.request_header_version(request_api_version) >= 2);
+        d.skip_tags()?;
+        Ok((key, Self { request_api_key, request_api_version, correlation_id, client_id }))
+    }
+}
