@@ -1,0 +1,4 @@
+//! The codec against real bytes, against itself, against other implementations, and against hostile bytes.
+
+mod frames;
+mod golden;
