@@ -13,10 +13,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_model::NodeId;
-use ottla_protocol::api_key::ApiKey;
-use ottla_protocol::header::ResponseHeader;
-use ottla_protocol::{DecodeError, Decoder, EncodeError, Encoder, Message, Segment, Str};
+use ottla_protocol::{
+    ApiKey, DecodeError, Decoder, EncodeError, Listener, Message, Segment, Str, encode_response,
+};
 use ottla_transport::{FileRange, Outgoing};
 use thiserror::Error;
 
@@ -24,19 +23,12 @@ use crate::node::Node;
 
 pub use connection::serve;
 
-/// Who may call a listener's APIs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListenerKind {
-    Broker,
-    Controller,
-}
-
 /// What the connections of one listener share.
 pub struct ListenerContext {
     pub node: Arc<Node>,
     /// The listener's name, such as `PLAINTEXT`.
     pub name: Arc<str>,
-    pub kind: ListenerKind,
+    pub kind: Listener,
     pub idle_max: Duration,
 }
 
@@ -81,7 +73,7 @@ impl From<Rejected> for std::io::Error {
 /// An encoded answer, with the file ranges that it refers to.
 pub struct Answer {
     segments: Vec<Segment>,
-    files: Vec<FileRange>,
+    files: Vec<Option<FileRange>>,
 }
 
 impl Answer {
@@ -96,21 +88,19 @@ impl Answer {
         response: &M,
         files: Vec<FileRange>,
     ) -> Result<Self, Rejected> {
-        let mut encoder = Encoder::frame();
-        ResponseHeader::new(context.correlation_id).encode_for(
-            &mut encoder,
-            context.api_key,
-            context.api_version,
-        )?;
-        response.encode(&mut encoder, context.api_version)?;
-        Ok(Self { segments: encoder.finish_frame()?, files })
+        let segments =
+            encode_response(context.api_key, context.api_version, context.correlation_id, response)?;
+        Ok(Self { segments, files: files.into_iter().map(Some).collect() })
     }
 
-    fn append_to(self, outgoing: &mut Outgoing) {
+    fn append_to(mut self, outgoing: &mut Outgoing) {
         for segment in self.segments {
             match segment {
                 Segment::Bytes(bytes) => outgoing.push_bytes(bytes),
-                Segment::External { id, .. } => outgoing.push_file(self.files[id as usize].clone()),
+                Segment::External { id, .. } => {
+                    let range = self.files[id as usize].take().expect("a file range is sent once");
+                    outgoing.push_file(range);
+                }
             }
         }
     }
@@ -120,13 +110,13 @@ impl ListenerContext {
     /// The keys offered on this listener, ascending.
     pub fn offered(&self) -> &'static [ApiKey] {
         match self.kind {
-            ListenerKind::Broker => BROKER_APIS,
-            ListenerKind::Controller => CONTROLLER_APIS,
+            Listener::Broker => BROKER_APIS,
+            Listener::Controller => CONTROLLER_APIS,
         }
     }
 
     fn serves(&self, context: &RequestContext) -> bool {
-        self.offered().contains(&context.api_key) && context.api_key.supports(context.api_version)
+        self.offered().contains(&context.api_key) && context.api_key.stable_versions().contains(context.api_version)
     }
 }
 
@@ -144,10 +134,10 @@ async fn dispatch(
         return Err(Rejected::NotServed { key: context.api_key, version: context.api_version });
     }
     match (listener.kind, context.api_key) {
-        (ListenerKind::Broker, ApiKey::Fetch) => fetch::answer(&listener.node, &context, body).await,
+        (Listener::Broker, ApiKey::Fetch) => fetch::answer(&listener.node, &context, body).await,
         // Boxed: one rarely used future of their joint size instead of one in every connection.
-        (ListenerKind::Broker, _) => Box::pin(broker_api(&listener.node, &context, body)).await,
-        (ListenerKind::Controller, _) => Box::pin(controller_api(&listener.node, &context, body)).await,
+        (Listener::Broker, _) => Box::pin(broker_api(&listener.node, &context, body)).await,
+        (Listener::Controller, _) => Box::pin(controller_api(&listener.node, &context, body)).await,
     }
 }
 

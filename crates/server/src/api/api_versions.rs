@@ -3,16 +3,13 @@
 //! A version that is not known is answered in the form of version 0, so that every client can find the common
 //! one. KIP-35, KIP-511, KIP-584; version 5 checks that the client reached the node it meant.
 
-use std::sync::Arc;
-
 use ottla_model::ErrorCode;
 use ottla_protocol::api::api_versions::{
     ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
-use ottla_protocol::api_key::ApiKey;
-use ottla_protocol::{Decoder, Message, Str};
+use ottla_protocol::{ApiKey, Decoder, Listener, Message, Str};
 
-use super::{Answer, ListenerContext, ListenerKind, Rejected, RequestContext};
+use super::{Answer, ListenerContext, Rejected, RequestContext};
 
 /// Clients up to this version refuse features whose lowest level is zero.
 const MIN_LEVEL_ABOVE_ZERO_VERSION: i16 = 3;
@@ -22,7 +19,7 @@ pub fn answer(
     context: &RequestContext,
     mut body: Decoder,
 ) -> Result<Answer, Rejected> {
-    if !ApiKey::ApiVersions.supports(context.api_version) {
+    if !ApiKey::ApiVersions.stable_versions().contains(context.api_version) {
         let response = ApiVersionsResponse {
             error_code: ErrorCode::UnsupportedVersion.code(),
             api_keys: vec![row(ApiKey::ApiVersions, listener.kind)],
@@ -89,12 +86,12 @@ fn offer(listener: &ListenerContext, context: &RequestContext) -> ApiVersionsRes
     }
 }
 
-fn row(key: ApiKey, listener: ListenerKind) -> ApiVersion {
-    let versions = key.versions();
+fn row(key: ApiKey, listener: Listener) -> ApiVersion {
+    let versions = key.stable_versions();
     ApiVersion {
         api_key: key as i16,
         // Old librdkafka takes a broker without version 0 for one without batches, and stops.
-        min_version: if key == ApiKey::Produce && listener == ListenerKind::Broker { 0 } else { versions.min },
+        min_version: if key == ApiKey::Produce && listener == Listener::Broker { 0 } else { versions.min },
         max_version: versions.max,
     }
 }

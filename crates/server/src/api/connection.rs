@@ -14,9 +14,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_protocol::api_key::ApiKey;
-use ottla_protocol::header::RequestHeader;
-use ottla_protocol::{Decoder, Str};
+use ottla_protocol::{ApiKey, Decoder, RequestHeader, Str};
 use ottla_transport::{Connection, Received};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -156,14 +154,14 @@ impl Session {
 
     fn parse(&mut self, frame: Bytes) -> Result<(RequestContext, Decoder), Rejected> {
         let mut body = Decoder::new(frame);
-        let header = RequestHeader::decode_any(&mut body).map_err(Rejected::Undecodable)?;
+        let (api_key, header) = RequestHeader::decode_frame(&mut body)?;
         // Keep one copy of the client id instead of a slice that holds on to the frame.
         if self.client_id != header.client_id {
             self.client_id = header.client_id.as_deref().map(Str::from);
         }
         let context = RequestContext {
-            api_key: header.api_key,
-            api_version: header.api_version,
+            api_key,
+            api_version: header.request_api_version,
             correlation_id: header.correlation_id,
             client_id: self.client_id.clone(),
             peer: self.peer,

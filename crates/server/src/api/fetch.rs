@@ -17,6 +17,7 @@ use super::{Answer, Rejected, RequestContext};
 use crate::broker::Broker;
 use crate::broker::fetch_session::{FetchPlan, FetchTarget};
 use crate::broker::partition::PartitionHandle;
+use crate::clock;
 use crate::node::Node;
 
 /// From this version on topics are named by id.
@@ -55,7 +56,7 @@ pub async fn answer(
         from_replica: request.replica_id >= 0 || request.replica_state.replica_id >= 0,
     };
     let max_wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
-    let plan = match broker.fetch_sessions.plan(request, context.api_version, broker.clock.now()) {
+    let plan = match broker.fetch_sessions.plan(request, context.api_version, clock::now()) {
         Ok(plan) => plan,
         Err(error) => return failed(error),
     };

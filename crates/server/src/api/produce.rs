@@ -21,12 +21,11 @@ use super::{Answer, Rejected, RequestContext};
 use crate::broker::Broker;
 use crate::broker::partition::{Acks, PartitionHandle, StagedAppend};
 use crate::broker::shard::{Shard, Work};
+use crate::clock;
 use crate::node::Node;
 
 /// From this version on topics are named by id.
 const TOPIC_ID_VERSION: i16 = 13;
-/// From this version on a batch may be compressed with zstd.
-const ZSTD_VERSION: i16 = 7;
 /// The first version whose clients know KAFKA_STORAGE_ERROR.
 const STORAGE_ERROR_VERSION: i16 = 4;
 
@@ -118,7 +117,7 @@ pub fn dispatch(
     let request = ProduceRequest::decode(&mut body, context.api_version)?;
     drop(body);
     let broker = Arc::clone(node.broker());
-    let now = broker.clock.now();
+    let now = clock::now();
     let count = request.topic_data.iter().map(|topic| topic.partition_data.len()).sum::<usize>();
     let ticket = Arc::new(ProduceTicket {
         remaining: AtomicU32::new(count as u32 + 1),
@@ -189,13 +188,12 @@ impl PendingProduce {
             _ => Bytes::new(),
         };
         let rules = handle.rules.load();
-        let batch = validate::produce_batch(records, &rules, now).map_err(|invalid| AppendOutcome {
-            log_start_offset: handle.log_start_offset(),
-            ..AppendOutcome::from(invalid)
-        })?;
-        if batch.is_zstd() && self.context.api_version < ZSTD_VERSION {
-            return Err(AppendOutcome::failed(ErrorCode::UnsupportedCompressionType));
-        }
+        let batch = validate::request_batch(&records, self.context.api_version)?;
+        let batch =
+            validate::produce_batch(batch, &rules, &handle.name, now).map_err(|invalid| AppendOutcome {
+                log_start_offset: handle.log_start_offset(),
+                ..AppendOutcome::from(invalid)
+            })?;
         let append = StagedAppend::produce(batch, Acks::from_wire(self.acks), &self.ticket, index);
         handle.shard.push(Work::Append { slot: handle.slot, append });
         if !self.shards.iter().any(|shard| Arc::ptr_eq(shard, &handle.shard)) {
