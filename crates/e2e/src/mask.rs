@@ -1,0 +1,48 @@
+//! Makes the output of two runs comparable: what differs by nature (ports, directories, ids, times) becomes a
+//! word in braces, everything else stays.
+
+use std::sync::OnceLock;
+
+use regex::Regex;
+
+use crate::node::Node;
+
+/// Masks what differs between two nodes by nature.
+pub fn normalised(text: &str, node: &Node) -> String {
+    let mut text = text
+        .replace(&node.data().display().to_string(), "{data}")
+        .replace(&node.home().display().to_string(), "{home}")
+        .replace(&node.bootstrap(), "{bootstrap}")
+        .replace(&node.controller().to_string(), "{controller}")
+        .replace(&node.address().port().to_string(), "{port}")
+        .replace(&node.controller().port().to_string(), "{controllerport}");
+    static RULES: OnceLock<Vec<(Regex, &str)>> = OnceLock::new();
+    let rules = RULES.get_or_init(|| {
+        [
+            (r"console-consumer-\d+", "console-consumer"),
+            (r"Valid (states|types) are: .*", "Valid $1 are in no order"),
+            (r"TimeoutException: .*", "TimeoutException"),
+            (r#"(?m)(^|[\s":,=\[])[\w-]{22}($|[\s",\]])"#, "$1{id}$2"),
+            (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "{uuid}"),
+            (r"\b1[6-9]\d{11}\b", "{ms}"),
+            (r"@[0-9a-f]{6,8}\b", "@{hash}"),
+            (r"\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d([.,:]\d+)?Z?", "{time}"),
+            (r"\bEpoch: \d+", "Epoch: {n}"),
+            // Columns are as wide as the widest masked word was.
+            (r"  +", " "),
+        ]
+        .map(|(pattern, word)| (Regex::new(pattern).expect("a mask is a valid pattern"), word))
+        .into()
+    });
+    for (pattern, word) in rules {
+        text = pattern.replace_all(&text, *word).into_owned();
+    }
+    text
+}
+
+/// Masks every number, for throughput figures.
+pub fn without_numbers(text: &str) -> String {
+    static NUMBER: OnceLock<Regex> = OnceLock::new();
+    let number = NUMBER.get_or_init(|| Regex::new(r"-?\b\d[\d.,E]*\b|\bNaN\b").expect("a valid pattern"));
+    number.replace_all(text, "{n}").into_owned()
+}

@@ -1,0 +1,261 @@
+//! Scenarios of tool calls as text, run against the judge and the candidate; the masked outputs must be equal.
+//!
+//! ```text
+//! # what this shows
+//! file offsets.json
+//! | {"partitions": []}
+//! @ sort numbers
+//! kafka-topics --create --topic a --config 'retention.ms=1000'
+//! | a line of standard input
+//! ```
+//!
+//! `--bootstrap-server` is added unless a step names `{bootstrap}` or `{controller}`, or is `local`.
+//! Modifiers of one step: `sort` (the order of lines is free), `numbers` (all figures masked), `local` (no
+//! node is called), `stdout` (stderr is not compared), `until=TEXT` (the step is repeated until its stdout
+//! contains TEXT, for what becomes so eventually). `{data}` and `{home}` are the node's directories.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::node::Node;
+use crate::tools::{self, Jars, Outcome};
+use crate::{artifacts, mask};
+
+/// How long one tool may run.
+const STEP_LIMIT: Duration = Duration::from_secs(40);
+/// How long a step with `until` is repeated.
+const UNTIL_LIMIT: Duration = Duration::from_secs(20);
+
+/// One call of a tool, or a file for later calls.
+#[derive(Clone, Debug)]
+struct Step {
+    line: usize,
+    words: Vec<String>,
+    input: String,
+    sort: bool,
+    numbers: bool,
+    local: bool,
+    stdout_only: bool,
+    until: Option<String>,
+}
+
+/// How long a step took: told in the transcript, never compared.
+#[derive(Debug)]
+struct Seconds(f64);
+
+impl PartialEq for Seconds {
+    fn eq(&self, _: &Seconds) -> bool {
+        true
+    }
+}
+
+impl Eq for Seconds {}
+
+/// What one step did on one node, masked.
+#[derive(Debug, Eq, PartialEq)]
+struct Done {
+    status: i32,
+    seconds: Seconds,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs `testdata/tools/NAME.txt` against both nodes and fails with every difference.
+pub fn compare(name: &str, judge: &Node, candidate: &Node) -> Result<()> {
+    let path = artifacts::crate_dir().join(format!("testdata/tools/{name}.txt"));
+    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let steps = parse(&text)?;
+    let (ours, theirs) = std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| run(&steps, judge, Jars::Tools));
+        let ours = run(&steps, candidate, Jars::ToolsAgain);
+        (ours, theirs.join().expect("the judge's side does not panic"))
+    });
+    let (ours, theirs) = (ours.context("on the candidate")?, theirs.context("on the judge")?);
+    keep(name, "judge", &steps, &theirs)?;
+    keep(name, "candidate", &steps, &ours)?;
+    let mut report = String::new();
+    let mut differ = 0;
+    for ((step, ours), theirs) in steps.iter().zip(&ours).zip(&theirs) {
+        if ours != theirs {
+            differ += 1;
+            let _ = write!(
+                report,
+                "\n--- {name}.txt:{}: {}\n{}",
+                step.line,
+                step.words.join(" "),
+                difference(theirs, ours)
+            );
+        }
+    }
+    ensure!(
+        differ == 0,
+        "{differ} of {} steps differ from Apache Kafka (- judge, + candidate):{report}",
+        steps.len()
+    );
+    Ok(())
+}
+
+fn run(steps: &[Step], node: &Node, jars: Jars) -> Result<Vec<Done>> {
+    steps
+        .iter()
+        .map(|step| run_step(step, node, jars).with_context(|| format!("line {}", step.line)))
+        .collect()
+}
+
+fn run_step(step: &Step, node: &Node, jars: Jars) -> Result<Done> {
+    let filled: Vec<String> = step.words.iter().map(|word| fill(word, node)).collect();
+    let (command, arguments) = filled.split_first().context("a step has a command")?;
+    if command == "file" {
+        let name = arguments.first().context("a file has a name")?;
+        fs::write(node.home().join(name), &step.input).with_context(|| format!("write {name}"))?;
+        return Ok(Done { status: 0, seconds: Seconds(0.0), stdout: String::new(), stderr: String::new() });
+    }
+    let mut arguments = arguments.to_vec();
+    let names_node = step.words.iter().any(|w| w.contains("{bootstrap}") || w.contains("{controller}"));
+    if !step.local && !names_node {
+        arguments.extend(["--bootstrap-server".into(), node.bootstrap()]);
+    }
+    let begun = Instant::now();
+    loop {
+        let outcome = tools::runner()?.tool(jars, command, &arguments, step.input.as_bytes(), STEP_LIMIT)?;
+        match &step.until {
+            Some(text) if !outcome.stdout.contains(text.as_str()) && begun.elapsed() < UNTIL_LIMIT => {}
+            _ => return Ok(masked(step, outcome, node, begun.elapsed())),
+        }
+    }
+}
+
+fn masked(step: &Step, outcome: Outcome, node: &Node, took: Duration) -> Done {
+    let mut texts = [outcome.stdout, outcome.stderr].map(|text| {
+        let text = mask::normalised(&text, node);
+        let text = if step.numbers { mask::without_numbers(&text) } else { text };
+        let mut lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !noise(line)).collect();
+        if step.sort {
+            lines.sort_unstable();
+        }
+        lines.join("\n")
+    });
+    if step.stdout_only {
+        texts[1].clear();
+    }
+    let [stdout, stderr] = texts;
+    Done { status: outcome.status, seconds: Seconds(took.as_secs_f64()), stdout, stderr }
+}
+
+/// Lines which depend on the JVM and not on the node.
+fn noise(line: &str) -> bool {
+    line.starts_with("\tat ") || line.starts_with("\t... ") || line.starts_with("SLF4J")
+}
+
+fn fill(word: &str, node: &Node) -> String {
+    word.replace("{bootstrap}", &node.bootstrap())
+        .replace("{controller}", &node.controller().to_string())
+        .replace("{data}", &node.data().display().to_string())
+        .replace("{home}", &node.home().display().to_string())
+}
+
+fn parse(text: &str) -> Result<Vec<Step>> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut modifiers: Vec<String> = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let number = index + 1;
+        if let Some(input) = line.strip_prefix('|') {
+            let step = steps.last_mut().with_context(|| format!("line {number}: input before a step"))?;
+            step.input.push_str(&input.strip_prefix(' ').unwrap_or(input).replace("\\t", "\t"));
+            step.input.push('\n');
+        } else if let Some(words) = line.strip_prefix('@') {
+            modifiers = split(words)?;
+        } else if !line.trim().is_empty() && !line.starts_with('#') {
+            let has = |name: &str| modifiers.iter().any(|m| m == name);
+            steps.push(Step {
+                line: number,
+                words: split(line)?,
+                input: String::new(),
+                sort: has("sort"),
+                numbers: has("numbers"),
+                local: has("local"),
+                stdout_only: has("stdout"),
+                until: modifiers.iter().find_map(|m| m.strip_prefix("until=")).map(Into::into),
+            });
+            modifiers.clear();
+        }
+    }
+    Ok(steps)
+}
+
+/// Splits a line at blanks; single quotes keep them.
+fn split(line: &str) -> Result<Vec<String>> {
+    let (mut words, mut word, mut quoted, mut begun) = (Vec::new(), String::new(), false, false);
+    for c in line.chars() {
+        match c {
+            '\'' => (quoted, begun) = (!quoted, true),
+            ' ' if !quoted => {
+                if begun {
+                    words.push(std::mem::take(&mut word));
+                }
+                begun = false;
+            }
+            c => {
+                word.push(c);
+                begun = true;
+            }
+        }
+    }
+    if quoted {
+        bail!("a quote is left open: {line}");
+    }
+    if begun {
+        words.push(word);
+    }
+    Ok(words)
+}
+
+fn difference(theirs: &Done, ours: &Done) -> String {
+    let mut report = String::new();
+    if theirs.status != ours.status {
+        let _ = writeln!(report, "- exit {}\n+ exit {}", theirs.status, ours.status);
+    }
+    for (name, theirs, ours) in
+        [("stdout", &theirs.stdout, &ours.stdout), ("stderr", &theirs.stderr, &ours.stderr)]
+    {
+        if theirs == ours {
+            continue;
+        }
+        let _ = writeln!(report, "  {name}:");
+        let (a, b): (Vec<&str>, Vec<&str>) = (theirs.lines().collect(), ours.lines().collect());
+        let head = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+        let tail = a[head..].iter().rev().zip(b[head..].iter().rev()).take_while(|(a, b)| a == b).count();
+        for line in &a[head..a.len() - tail] {
+            let _ = writeln!(report, "- {line}");
+        }
+        for line in &b[head..b.len() - tail] {
+            let _ = writeln!(report, "+ {line}");
+        }
+    }
+    report
+}
+
+/// Leaves the transcript in target/e2e/transcripts, to be read beside a report.
+fn keep(name: &str, side: &str, steps: &[Step], done: &[Done]) -> Result<()> {
+    let dir = artifacts::target_dir().join("e2e/transcripts");
+    fs::create_dir_all(&dir).context("create the transcripts' directory")?;
+    let mut text = String::new();
+    for (step, done) in steps.iter().zip(done) {
+        let _ = writeln!(text, "$ {}", step.words.join(" "));
+        for (mark, lines) in [("", &done.stdout), ("! ", &done.stderr)] {
+            for line in lines.lines() {
+                let _ = writeln!(text, "{mark}{line}");
+            }
+        }
+        let _ = writeln!(text, "[exit {}, {:.1} s]\n", done.status, done.seconds.0);
+    }
+    write(&dir.join(format!("{name}.{side}.txt")), &text)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("write {}", path.display()))
+}

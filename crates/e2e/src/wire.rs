@@ -1,0 +1,216 @@
+//! Raw frames over a socket: just enough of Kafka's protocol to poll a node and to say what no client would say.
+//!
+//! Deliberately independent of Ottla's codec. Strings and arrays here are of the non-flexible kind unless a
+//! name says compact.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// A request or response body being written.
+#[derive(Clone, Debug, Default)]
+pub struct Body(pub Vec<u8>);
+
+impl Body {
+    pub fn new() -> Body {
+        Body::default()
+    }
+    pub fn i8(mut self, value: i8) -> Body {
+        self.0.push(value as u8);
+        self
+    }
+    pub fn i16(mut self, value: i16) -> Body {
+        self.0.extend(value.to_be_bytes());
+        self
+    }
+    pub fn i32(mut self, value: i32) -> Body {
+        self.0.extend(value.to_be_bytes());
+        self
+    }
+    pub fn i64(mut self, value: i64) -> Body {
+        self.0.extend(value.to_be_bytes());
+        self
+    }
+    pub fn string(self, text: &str) -> Body {
+        self.i16(text.len() as i16).raw(text.as_bytes())
+    }
+    pub fn bytes(self, bytes: &[u8]) -> Body {
+        self.i32(bytes.len() as i32).raw(bytes)
+    }
+    /// An unsigned varint.
+    pub fn varint(mut self, mut value: u32) -> Body {
+        while value >= 0x80 {
+            self.0.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+        self
+    }
+    pub fn compact(self, text: &str) -> Body {
+        self.varint(text.len() as u32 + 1).raw(text.as_bytes())
+    }
+    pub fn raw(mut self, bytes: &[u8]) -> Body {
+        self.0.extend(bytes);
+        self
+    }
+}
+
+/// Whether a request's header carries tagged fields.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Header {
+    /// Version 1: key, version, correlation id, client id.
+    Plain,
+    /// Version 2: the same and tagged fields.
+    Flexible,
+}
+
+/// A request without its length: header and body.
+pub fn request(key: i16, version: i16, correlation: i32, header: Header, body: Body) -> Vec<u8> {
+    let head = Body::new().i16(key).i16(version).i32(correlation).string("e2e");
+    let head = if header == Header::Flexible { head.varint(0) } else { head };
+    head.raw(&body.0).0
+}
+
+/// A frame: length and payload.
+pub fn framed(payload: &[u8]) -> Vec<u8> {
+    Body::new().bytes(payload).0
+}
+
+/// ApiVersions version 0.
+pub fn api_versions_request() -> Vec<u8> {
+    request(18, 0, 1, Header::Plain, Body::new())
+}
+
+/// What came back on a socket.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Reply {
+    /// A response frame without its length.
+    Frame(Vec<u8>),
+    /// The other side closed or reset the connection.
+    Closed,
+    /// Nothing before the timeout.
+    Silence,
+}
+
+/// A connection on which frames are written and read one by one.
+pub struct Connection {
+    pub stream: TcpStream,
+}
+
+impl Connection {
+    /// Connects; reads give up after `patience`.
+    pub fn open(address: SocketAddr, patience: Duration) -> Result<Connection> {
+        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).context("connect")?;
+        stream.set_read_timeout(Some(patience)).context("set a read timeout")?;
+        stream.set_write_timeout(Some(Duration::from_secs(10))).context("set a write timeout")?;
+        stream.set_nodelay(true).context("set nodelay")?;
+        Ok(Connection { stream })
+    }
+
+    /// Sends bytes as they are; a closed connection is no error, the read tells.
+    pub fn send(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// Reads one frame.
+    pub fn read(&mut self) -> Reply {
+        let mut length = [0; 4];
+        match self.stream.read_exact(&mut length) {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return Reply::Silence;
+            }
+            Err(_) => return Reply::Closed,
+        }
+        let length = u32::from_be_bytes(length) as usize;
+        if length > 256 << 20 {
+            return Reply::Closed;
+        }
+        let mut payload = vec![0; length];
+        match self.stream.read_exact(&mut payload) {
+            Ok(()) => Reply::Frame(payload),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Reply::Silence
+            }
+            Err(_) => Reply::Closed,
+        }
+    }
+
+    /// Sends a request and returns its response, `None` if the node closed the connection.
+    pub fn call(&mut self, payload: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.send(&framed(payload));
+        match self.read() {
+            Reply::Frame(frame) => Ok(Some(frame)),
+            Reply::Closed => Ok(None),
+            Reply::Silence => bail!("no answer in time"),
+        }
+    }
+
+    /// Like [`Connection::call`], for a request that must be answered; checks and strips the correlation id.
+    pub fn ask(&mut self, payload: &[u8]) -> Result<Vec<u8>> {
+        let frame = self.call(payload)?.context("the node closed the connection")?;
+        ensure!(
+            frame.len() >= 4 && payload.get(4..8) == frame.get(..4),
+            "the answer has another correlation id"
+        );
+        Ok(frame[4..].to_vec())
+    }
+
+    /// How many brokers Metadata (version 1, no topics) lists.
+    pub fn metadata_brokers(&mut self) -> Result<i32> {
+        let body = self.ask(&request(3, 1, 2, Header::Plain, Body::new().i32(0)))?;
+        Ok(Cursor(&body).i32()?)
+    }
+
+    /// Creates a topic and expects success.
+    pub fn create_topic(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> Result<()> {
+        let mut body =
+            Body::new().i32(1).string(name).i32(partitions).i16(1).i32(0).i32(configs.len() as i32);
+        for (key, value) in configs {
+            body = body.string(key).string(value);
+        }
+        let body = self.ask(&request(19, 2, 3, Header::Plain, body.i32(10_000).i8(0)))?;
+        let mut cursor = Cursor(&body);
+        let (_throttle, _count, topic, error) =
+            (cursor.i32()?, cursor.i32()?, cursor.string()?, cursor.i16()?);
+        ensure!(error == 0, "create topic {topic}: error {error}");
+        Ok(())
+    }
+}
+
+/// Reads a response's fields in order.
+pub struct Cursor<'a>(pub &'a [u8]);
+
+impl<'a> Cursor<'a> {
+    pub fn take(&mut self, count: usize) -> Result<&'a [u8]> {
+        let (head, rest) = self.0.split_at_checked(count).context("the response ends early")?;
+        self.0 = rest;
+        Ok(head)
+    }
+    pub fn i8(&mut self) -> Result<i8> {
+        Ok(self.take(1)?[0] as i8)
+    }
+    pub fn i16(&mut self) -> Result<i16> {
+        Ok(i16::from_be_bytes(self.take(2)?.try_into()?))
+    }
+    pub fn i32(&mut self) -> Result<i32> {
+        Ok(i32::from_be_bytes(self.take(4)?.try_into()?))
+    }
+    pub fn i64(&mut self) -> Result<i64> {
+        Ok(i64::from_be_bytes(self.take(8)?.try_into()?))
+    }
+    pub fn string(&mut self) -> Result<String> {
+        let length = self.i16()?;
+        Ok(if length < 0 {
+            String::new()
+        } else {
+            String::from_utf8_lossy(self.take(length as usize)?).into_owned()
+        })
+    }
+    pub fn bytes(&mut self) -> Result<&'a [u8]> {
+        let length = self.i32()?;
+        self.take(length.max(0) as usize)
+    }
+}

@@ -1,0 +1,2 @@
+use crate::Named;
+pub const TESTS: &[Named] = &[];

@@ -1,0 +1,49 @@
+//! All black-box suites in one binary; `cargo test -p ottla-e2e -- tools::` selects a part.
+//!
+//! They need an ottla binary (`cargo build --release`, or `OTTLA_BIN`), java 17, mvn, python3, go, node, kcat
+//! and cmake. Tests run one after the other, as they share two nodes and few cores.
+
+mod clients;
+mod crashes;
+mod hostile;
+mod takeover;
+mod tools;
+
+use std::time::Instant;
+
+use libtest_mimic::{Arguments, Trial};
+use ottla_e2e::world;
+
+/// A test and the name it is selected by.
+type Named = (&'static str, fn() -> anyhow::Result<()>);
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let suites: [(&str, &[Named]); 5] = [
+        ("tools", tools::TESTS),
+        ("clients", clients::TESTS),
+        ("takeover", takeover::TESTS),
+        ("crashes", crashes::TESTS),
+        ("hostile", hostile::TESTS),
+    ];
+    let trials = suites
+        .into_iter()
+        .flat_map(|(suite, tests)| {
+            tests.iter().map(move |(name, test)| trial(format!("{suite}::{name}"), *test))
+        })
+        .collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    world::close();
+    conclusion.exit();
+}
+
+fn trial(name: String, test: fn() -> anyhow::Result<()>) -> Trial {
+    let label = name.clone();
+    Trial::test(name, move || {
+        let begun = Instant::now();
+        let outcome = test();
+        eprintln!("e2e: {label} took {:.1} s", begun.elapsed().as_secs_f64());
+        outcome.map_err(|error| format!("{error:#}").into())
+    })
+}

@@ -1,0 +1,24 @@
+//! Apache's command-line tools against both nodes: outputs and exit codes must be equal, errors included.
+//!
+//! The scenarios are the files of `testdata/tools`; transcripts of the last run lie in
+//! `target/e2e/transcripts`.
+
+use anyhow::Result;
+use ottla_e2e::{scenario, world};
+
+use crate::Named;
+
+pub const TESTS: &[Named] = &[
+    ("cluster", || compare("cluster")),
+    ("topics", || compare("topics")),
+    ("console", || compare("console")),
+    ("configs", || compare("configs")),
+    ("groups", || compare("groups")),
+    ("offsets", || compare("offsets")),
+    ("perf", || compare("perf")),
+];
+
+fn compare(name: &str) -> Result<()> {
+    let (judge, candidate) = (world::judge()?, world::candidate()?);
+    scenario::compare(name, &judge, &candidate)
+}
