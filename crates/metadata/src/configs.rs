@@ -13,7 +13,8 @@ mod value;
 
 pub use def::{ConfigDef, ConfigType, Importance, Synonym, UpdateMode, Valid};
 pub use effective::{
-    ConfigMap, ConfigSource, Described, Layers, SynonymValue, broker_synonyms, split_listener_prefix,
+    ConfigMap, ConfigSource, Described, Layers, SynonymValue, broker_or_listener, broker_synonyms,
+    split_listener_prefix,
 };
 pub use value::{ConfigError, ConfigValue, iso_8601_millis, split_host_port};
 

@@ -66,7 +66,7 @@ impl Layers {
     /// A synonym set in a higher layer hides this one in a lower: a dynamic `log.retention.ms` wins over a
     /// static `log.retention.hours`, but each is answered in its own unit only when asked by its own name.
     pub fn broker(&self, name: &str) -> Option<ConfigValue> {
-        let def = find_broker(name)?;
+        let def = broker_or_listener(name)?;
         let names = broker_synonyms(name);
         for (layer, _) in self.layers() {
             if let Some(value) = parsed(layer, name, def) {
@@ -110,7 +110,7 @@ impl Layers {
 
     /// What DescribeConfigs tells of a node's setting, known or not.
     pub fn describe_broker(&self, name: &str) -> Described {
-        let def = find_broker(name);
+        let def = broker_or_listener(name);
         let sensitive = def.is_none_or(ConfigDef::is_sensitive);
         let synonyms = self.synonyms(name, sensitive);
         Described {
@@ -219,7 +219,7 @@ pub fn split_listener_prefix(name: &str) -> (Option<&str>, &str) {
 }
 
 /// The definition of a node's setting, with or without listener and mechanism prefix.
-fn find_broker(name: &str) -> Option<&'static ConfigDef> {
+pub fn broker_or_listener(name: &str) -> Option<&'static ConfigDef> {
     let (listener, base) = split_listener_prefix(name);
     match listener {
         None => broker(base),
