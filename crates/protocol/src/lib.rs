@@ -43,3 +43,9 @@ pub use records_field::Records;
 pub use str::Str;
 pub use tree::Tree;
 pub use versions::Versions;
+
+/// The descriptions of all messages: requests, responses, headers and records.
+pub fn schemas() -> impl Iterator<Item = &'static schema::MessageSchema> {
+    let apis = ApiKey::ALL.iter().flat_map(|key| [key.request_schema(), key.response_schema()]);
+    apis.chain([RequestHeader::SCHEMA, ResponseHeader::SCHEMA]).chain(records::schemas())
+}

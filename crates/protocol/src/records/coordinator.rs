@@ -22,6 +22,8 @@ macro_rules! coordinator_records {
         }
 
         impl $keys {
+            pub const SCHEMAS: &'static [&'static MessageSchema] = &[$($key::SCHEMA),*];
+
             /// The type in front of the key; it selects the value's message as well.
             pub fn record_type(&self) -> i16 {
                 match self {
@@ -61,6 +63,8 @@ macro_rules! coordinator_records {
         }
 
         impl $values {
+            pub const SCHEMAS: &'static [&'static MessageSchema] = &[$($value::SCHEMA),*];
+
             /// Decodes the value of a record whose key has this type, with its version.
             pub fn decode(record_type: i16, value: Bytes) -> Result<(i16, Self), DecodeError> {
                 let mut d = Decoder::new(value);

@@ -14,6 +14,7 @@ pub use streams::*;
 
 use super::coordinator::coordinator_records;
 use crate::encoder::EncodeErrorKind;
+use crate::schema::MessageSchema;
 use crate::{DecodeError, DecodeErrorKind, Decoder, EncodeError, Encoder, Message, Tree, Versions};
 
 coordinator_records! {

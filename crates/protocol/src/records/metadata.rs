@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use ottla_model::Uuid;
 
+use crate::schema::MessageSchema;
 use crate::{DecodeError, DecodeErrorKind, Decoder, EncodeError, Encoder, Message, Str, Tree, Versions};
 
 /// The only frame version there is.
@@ -18,6 +19,8 @@ macro_rules! metadata_records {
         }
 
         impl MetadataRecord {
+            pub const SCHEMAS: &'static [&'static MessageSchema] = &[$($record::SCHEMA),*];
+
             /// The number of the record's type.
             pub fn record_type(&self) -> i16 {
                 match self {

@@ -5,6 +5,7 @@ use ottla_model::Uuid;
 
 use super::coordinator::coordinator_records;
 use crate::encoder::EncodeErrorKind;
+use crate::schema::MessageSchema;
 use crate::{DecodeError, DecodeErrorKind, Decoder, EncodeError, Encoder, Message, Str, Tree, Versions};
 
 coordinator_records! {

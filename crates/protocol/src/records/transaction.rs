@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::coordinator::coordinator_records;
 use crate::encoder::EncodeErrorKind;
+use crate::schema::MessageSchema;
 use crate::{DecodeError, DecodeErrorKind, Decoder, EncodeError, Encoder, Message, Str, Tree, Versions};
 
 coordinator_records! {
