@@ -184,7 +184,8 @@ impl Comparison {
             ours.fields.iter().map(|field| field.name).collect::<Vec<_>>(),
             theirs.iter().filter_map(|field| field["name"].as_str()).collect(),
         );
-        for (ours, theirs) in ours.fields.iter().zip(theirs) {
+        for ours in ours.fields {
+            let Some(theirs) = theirs.iter().find(|theirs| theirs["name"] == ours.name) else { continue };
             self.field(&format!("{at}.{}", ours.name), ours, theirs, shared, present)?;
         }
         Ok(())
@@ -230,7 +231,7 @@ impl Comparison {
         }
         if let Some(structure) = structure_of(&ours.ty) {
             let fields = match &theirs["fields"] {
-                Value::Null => &shared[theirs_ty.trim_start_matches("[]")],
+                Value::Null => shared.get(theirs_ty.trim_start_matches("[]")).unwrap_or(&Value::Null),
                 fields => fields,
             };
             self.structure(at, structure, fields, shared, declared)?;
