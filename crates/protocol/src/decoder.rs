@@ -128,10 +128,13 @@ impl Decoder {
     /// The length in front of a string; `None` is null.
     #[inline]
     pub(crate) fn string_len(&mut self) -> Result<Option<usize>, DecodeError> {
-        if self.flexible {
-            self.compact_len()
-        } else {
-            self.i16().and_then(|len| self.signed_len(len.into()))
+        if !self.flexible {
+            return self.i16().and_then(|len| self.signed_len(len.into()));
+        }
+        // The compact form could hold more, but Kafka refuses what the old form cannot: records need it.
+        match self.compact_len()? {
+            Some(len) if len > i16::MAX as usize => Err(self.error(DecodeErrorKind::BadLength)),
+            len => Ok(len),
         }
     }
 
