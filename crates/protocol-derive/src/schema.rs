@@ -28,6 +28,7 @@ pub fn expand(parsed: &Struct) -> TokenStream {
                         flexible: #flexible,
                         latest_version_unstable: #unstable,
                         body: <Self as ::ottla_protocol::wire::WireStruct>::FIELDS,
+                        decode: ::ottla_protocol::AnyMessage::decode::<Self>,
                     };
             }
         }

@@ -1,59 +1,63 @@
-//! Requests and responses whose type is only known at run time: for dumping, fuzzing and tests. A server decodes
+//! [`AnyMessage`]: a message whose type is only known at run time, for dumping, fuzzing and tests. A server decodes
 //! the type it expects instead.
 
-use crate::api_key::with_api_table;
-use crate::{ApiKey, DecodeError, Decoder, EncodeError, Encoder, Message, Tree};
+use std::any::Any;
+use std::fmt;
 
-macro_rules! any_messages {
-    ($($name:ident = $key:literal: $module:ident::{$request:ident, $response:ident},
-        [$($listener:ident),*], [$($trait:ident),*];)*) => {
-        any_message! {
-            /// A request of any key.
-            AnyRequest { $($name(crate::api::$module::$request),)* }
-        }
-        any_message! {
-            /// A response of any key.
-            AnyResponse { $($name(crate::api::$module::$response),)* }
-        }
-    };
+use crate::schema::MessageSchema;
+use crate::{DecodeError, Decoder, EncodeError, Encoder, Message, Tree};
+
+/// A decoded message of some type; made by [`MessageSchema::decode`].
+pub struct AnyMessage(Box<dyn Erased>);
+
+trait Erased: Any + fmt::Debug + Send + Sync {
+    fn schema(&self) -> &'static MessageSchema;
+    fn encode(&self, e: &mut Encoder, version: i16) -> Result<(), EncodeError>;
+    fn tree(&self, version: i16) -> Tree;
 }
 
-macro_rules! any_message {
-    ($(#[$doc:meta])* $any:ident { $($name:ident($message:ty),)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq)]
-        #[allow(clippy::large_enum_variant)]
-        pub enum $any {
-            $($name($message),)*
-        }
+impl<M: Message> Erased for M {
+    fn schema(&self) -> &'static MessageSchema {
+        M::SCHEMA
+    }
 
-        impl $any {
-            pub fn decode(key: ApiKey, version: i16, d: &mut Decoder) -> Result<Self, DecodeError> {
-                match key {
-                    $(ApiKey::$name => Message::decode(d, version).map(Self::$name),)*
-                }
-            }
+    fn encode(&self, e: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        Message::encode(self, e, version)
+    }
 
-            pub fn encode(&self, version: i16, e: &mut Encoder) -> Result<(), EncodeError> {
-                match self {
-                    $(Self::$name(message) => message.encode(e, version),)*
-                }
-            }
-
-            pub fn key(&self) -> ApiKey {
-                match self {
-                    $(Self::$name(_) => ApiKey::$name,)*
-                }
-            }
-
-            /// The message as plain data.
-            pub fn tree(&self, version: i16) -> Tree {
-                match self {
-                    $(Self::$name(message) => message.tree(version),)*
-                }
-            }
-        }
-    };
+    fn tree(&self, version: i16) -> Tree {
+        Message::tree(self, version)
+    }
 }
 
-with_api_table!(any_messages);
+impl AnyMessage {
+    /// Decodes an `M` and forgets its type; what the derive puts into the schema.
+    pub fn decode<M: Message>(d: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+        Ok(Self(Box::new(M::decode(d, version)?)))
+    }
+
+    pub fn schema(&self) -> &'static MessageSchema {
+        self.0.schema()
+    }
+
+    pub fn encode(&self, e: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        self.0.encode(e, version)
+    }
+
+    /// The message as plain data, without the fields that `version` lacks.
+    pub fn tree(&self, version: i16) -> Tree {
+        self.0.tree(version)
+    }
+
+    /// The message, if it is an `M`.
+    pub fn downcast_ref<M: Message>(&self) -> Option<&M> {
+        let erased: &dyn Any = &*self.0;
+        erased.downcast_ref()
+    }
+}
+
+impl fmt::Debug for AnyMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

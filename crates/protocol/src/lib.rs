@@ -30,7 +30,7 @@ pub mod tree;
 mod versions;
 pub mod wire;
 
-pub use any::{AnyRequest, AnyResponse};
+pub use any::AnyMessage;
 pub use api_key::{ApiKey, Listener};
 pub use decoder::{DecodeError, DecodeErrorKind, Decoder};
 pub use encoder::{EncodeError, EncodeErrorKind, Encoder, Segment};

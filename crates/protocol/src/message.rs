@@ -10,7 +10,7 @@ use crate::wire::WireStruct;
 use crate::{ApiKey, DecodeError, DecodeErrorKind, Decoder, EncodeError, Encoder, Tree, Versions};
 
 /// A request, a response or a record, in all its versions.
-pub trait Message: WireStruct + Default + Clone + PartialEq + Debug {
+pub trait Message: WireStruct + Default + Clone + PartialEq + Debug + Send + Sync + 'static {
     const VERSIONS: Versions;
     /// The versions in the compact form with tagged fields.
     const FLEXIBLE: Versions;

@@ -1,7 +1,7 @@
 //! The structs' own description as constants: what `xtask schemas` compares with Apache Kafka's schemas, and what
 //! printers and generators walk over.
 
-use crate::Versions;
+use crate::{AnyMessage, DecodeError, Decoder, Versions};
 
 /// A whole message.
 #[derive(Debug)]
@@ -13,6 +13,20 @@ pub struct MessageSchema {
     pub flexible: Versions,
     pub latest_version_unstable: bool,
     pub body: &'static StructSchema,
+    /// Decodes a message of this type.
+    pub decode: fn(&mut Decoder, i16) -> Result<AnyMessage, DecodeError>,
+}
+
+impl MessageSchema {
+    /// Kafka's name, such as `FetchRequest`.
+    pub const fn name(&self) -> &'static str {
+        self.body.name
+    }
+
+    /// Decodes a message of this type, for those who do not know it.
+    pub fn decode(&self, d: &mut Decoder, version: i16) -> Result<AnyMessage, DecodeError> {
+        (self.decode)(d, version)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use ottla_protocol::schema::{StructSchema, Type};
-use ottla_protocol::{
-    AnyRequest, AnyResponse, ApiKey, Decoder, Encoder, Message, RequestHeader, ResponseHeader, Tree,
-};
+use ottla_protocol::{ApiKey, Decoder, Encoder, Message, RequestHeader, ResponseHeader, Tree};
 use serde_json::Value;
 
 use crate::frames;
@@ -25,13 +23,13 @@ fn captured_requests_decode_to_their_fields_and_encode_to_the_same_bytes() {
             assert_eq!(key, ApiKey::ApiVersions);
             continue;
         }
-        let request = AnyRequest::decode(key, pair.version, &mut d).expect(&at);
+        let request = key.request_schema().decode(&mut d, pair.version).expect(&at);
         d.finish().expect(&at);
         assert_fields(key.request_schema().body, &request.tree(pair.version), &pair.request_fields, &at);
 
         let mut e = Encoder::new();
         header.encode(&mut e, header_version).expect(&at);
-        request.encode(pair.version, &mut e).expect(&at);
+        request.encode(&mut e, pair.version).expect(&at);
         assert_eq!(e.finish_bytes().expect(&at), pair.request, "{at}");
     }
 }
@@ -44,13 +42,13 @@ fn captured_responses_decode_to_their_fields_and_encode_to_the_same_bytes() {
         let header_version = pair.key.response_header_version(version);
         let mut d = Decoder::new(pair.response.clone());
         let header = ResponseHeader::decode(&mut d, header_version).expect(&at);
-        let response = AnyResponse::decode(pair.key, version, &mut d).expect(&at);
+        let response = pair.key.response_schema().decode(&mut d, version).expect(&at);
         d.finish().expect(&at);
         assert_fields(pair.key.response_schema().body, &response.tree(version), &pair.response_fields, &at);
 
         let mut e = Encoder::new();
         header.encode(&mut e, header_version).expect(&at);
-        response.encode(version, &mut e).expect(&at);
+        response.encode(&mut e, version).expect(&at);
         assert_eq!(e.finish_bytes().expect(&at), pair.response, "{at}");
     }
 }

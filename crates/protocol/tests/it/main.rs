@@ -2,3 +2,5 @@
 
 mod frames;
 mod golden;
+mod random;
+mod round_trip;
