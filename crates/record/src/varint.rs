@@ -9,9 +9,17 @@ pub fn read_i32(bytes: &[u8], at: &mut usize) -> Option<i32> {
         let raw = u32::from(first);
         return Some((raw >> 1) as i32 ^ -((raw & 1) as i32));
     }
+    // Lengths of records and values mostly take two bytes.
+    let second = *bytes.get(*at + 1)?;
+    if second < 0x80 {
+        *at += 2;
+        let raw = u32::from(first & 0x7f) | u32::from(second) << 7;
+        return Some((raw >> 1) as i32 ^ -((raw & 1) as i32));
+    }
     read_i32_long(bytes, at)
 }
 
+#[cold]
 fn read_i32_long(bytes: &[u8], at: &mut usize) -> Option<i32> {
     let mut raw = 0u32;
     for shift in [0, 7, 14, 21, 28] {

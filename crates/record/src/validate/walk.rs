@@ -6,6 +6,7 @@ use super::{InvalidBatch, ProduceRules, RecordError};
 use crate::error::BatchError;
 use crate::header::{BatchHeader, TimestampType};
 use crate::record::RecordView;
+use crate::varint;
 
 /// Checks record after record; remembers who is to blame, as the response names all of them.
 pub(super) struct Walk {
@@ -36,6 +37,37 @@ pub(super) struct Fields {
     pub offset_delta: i32,
     pub key_len: Option<usize>,
     pub value_len: Option<usize>,
+}
+
+impl Fields {
+    /// Reads a record without headers, and its size; `None` for any other.
+    #[inline(always)]
+    fn read(data: &[u8], at: &mut usize) -> Option<(Self, usize)> {
+        let size = usize::try_from(varint::read_i32(data, at)?).ok()?;
+        let start = *at;
+        let body = data.get(start..start.checked_add(size)?)?;
+        let mut at_field = 1;
+        let timestamp_delta = varint::read_i64(body, &mut at_field)?;
+        let offset_delta = varint::read_i32(body, &mut at_field)?;
+        let key_len = skip(body, &mut at_field)?;
+        let value_len = skip(body, &mut at_field)?;
+        // No headers: a single 0 at the end.
+        if at_field + 1 != size || body.last() != Some(&0) {
+            return None;
+        }
+        *at = start + size;
+        Some((Self { timestamp_delta, offset_delta, key_len, value_len }, size))
+    }
+}
+
+#[inline(always)]
+fn skip(body: &[u8], at: &mut usize) -> Option<Option<usize>> {
+    let len = varint::read_i32(body, at)?;
+    if len < 0 {
+        return Some(None);
+    }
+    *at = at.checked_add(len as usize).filter(|at| *at <= body.len())?;
+    Some(Some(len as usize))
 }
 
 struct Blame {
@@ -76,14 +108,24 @@ impl Walk {
     pub fn slice(&mut self, data: &[u8]) -> Result<(), BatchError> {
         let mut at = 0;
         while self.index < self.count {
-            let view = RecordView::read(data, &mut at).map_err(|reason| self.error(reason))?;
-            self.check_size(view.size_bytes)?;
-            self.record(Fields {
-                timestamp_delta: view.timestamp_delta,
-                offset_delta: view.offset_delta,
-                key_len: view.key.map(<[u8]>::len),
-                value_len: view.value.map(<[u8]>::len),
-            });
+            // Records without headers that are well-formed go the short way; the long one finds out what is wrong.
+            let start = at;
+            let (fields, size) = match Fields::read(data, &mut at) {
+                Some(read) => read,
+                None => {
+                    at = start;
+                    let view = RecordView::read(data, &mut at).map_err(|reason| self.error(reason))?;
+                    let fields = Fields {
+                        timestamp_delta: view.timestamp_delta,
+                        offset_delta: view.offset_delta,
+                        key_len: view.key.map(<[u8]>::len),
+                        value_len: view.value.map(<[u8]>::len),
+                    };
+                    (fields, view.size_bytes)
+                }
+            };
+            self.check_size(size)?;
+            self.record(fields);
         }
         if at != data.len() {
             return Err(self.error("Incorrect declared batch size, records still remaining in file"));
