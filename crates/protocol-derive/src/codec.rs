@@ -107,7 +107,13 @@ fn read_tags(tagged: &[&Field]) -> TokenStream {
     }
     let arms = tagged.iter().map(|field| {
         let (name, tag) = (&field.ident, field.tag);
-        let read = read_value(field);
+        let read = match &field.nullable {
+            Some((_, nullable)) if *nullable == Versions::ALL => {
+                let name = &field.name;
+                quote!(d.nullable_tagged_field(#name, version)?)
+            }
+            _ => read_value(field),
+        };
         let guard = field.versions.condition().map(|condition| quote!(if #condition));
         quote!(#tag #guard => this.#name = #read,)
     });

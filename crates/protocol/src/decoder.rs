@@ -196,6 +196,14 @@ impl Decoder {
         if nullable { self.nullable_field(name, version) } else { self.field(name, version).map(Some) }
     }
 
+    pub fn nullable_tagged_field<T: WireNullable>(
+        &mut self,
+        name: &'static str,
+        version: i16,
+    ) -> Result<Option<T>, DecodeError> {
+        T::read_tagged(self, version).map_err(|error| error.within(name))
+    }
+
     pub fn is_flexible(&self) -> bool {
         self.flexible
     }

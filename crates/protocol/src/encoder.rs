@@ -286,7 +286,13 @@ impl Encoder {
         value: &Option<T>,
         version: i16,
     ) -> Result<(), EncodeError> {
-        self.tag(tag, |encoder| encoder.nullable_field(name, value, version))
+        self.tag(tag, |encoder| match value {
+            Some(value) => value.write_some(encoder, version).map_err(|error| error.within(name)),
+            None => {
+                T::write_tagged_null(encoder);
+                Ok(())
+            }
+        })
     }
 
     /// Writes the tag's data first, and then its size in front.

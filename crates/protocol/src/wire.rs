@@ -29,6 +29,15 @@ pub trait WireNullable: Wire {
     fn write_some(&self, e: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         self.write(e, version)
     }
+
+    /// Reads from a tagged field. Differs for structs only.
+    fn read_tagged(d: &mut Decoder, version: i16) -> Result<Option<Self>, DecodeError> {
+        Self::read_nullable(d, version)
+    }
+
+    fn write_tagged_null(e: &mut Encoder) {
+        Self::write_null(e);
+    }
 }
 
 /// A struct with its description.
@@ -86,7 +95,7 @@ numbers! {
     f64, Float64, f64;
 }
 
-/// A nullable struct has a byte in front: 1, or -1 for null.
+/// A nullable struct has a byte in front: 1, or -1 for null; in a tagged field 0 for null.
 impl<T: WireStruct> WireNullable for T {
     fn read_nullable(d: &mut Decoder, version: i16) -> Result<Option<Self>, DecodeError> {
         if d.i8()? < 0 { Ok(None) } else { T::read(d, version).map(Some) }
@@ -99,6 +108,14 @@ impl<T: WireStruct> WireNullable for T {
     fn write_some(&self, e: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         e.i8(1);
         self.write(e, version)
+    }
+
+    fn read_tagged(d: &mut Decoder, version: i16) -> Result<Option<Self>, DecodeError> {
+        if d.uvarint()? == 0 { Ok(None) } else { T::read(d, version).map(Some) }
+    }
+
+    fn write_tagged_null(e: &mut Encoder) {
+        e.uvarint(0);
     }
 }
 

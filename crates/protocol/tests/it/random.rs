@@ -88,7 +88,7 @@ impl Writer<'_> {
             };
             if null {
                 return match field.ty {
-                    Type::Struct(_) => self.bytes.push(0xff),
+                    Type::Struct(_) => self.bytes.push(if field.tag.is_some() { 0 } else { 0xff }),
                     Type::String => self.string_len(None),
                     _ => self.len(None),
                 };

@@ -43,6 +43,7 @@ fn every_version_of_every_message_round_trips() {
 fn unknown_tagged_fields_are_skipped() {
     for schema in ottla_protocol::schemas() {
         for version in schema.versions.iter().filter(|version| schema.flexible.contains(*version)) {
+            let at = format!("{} version {version}", schema.name());
             let bytes = random::message(schema, version, &mut Random::new(1));
             let known = schema.body.fields.iter();
             let known = known.filter(|field| field.tag.is_some() && field.versions.contains(version));
@@ -53,11 +54,11 @@ fn unknown_tagged_fields_are_skipped() {
             let mut longer = bytes[..bytes.len() - 1].to_vec();
             longer.extend([2, 77, 3, 1, 2, 3, 0x80, 0x01, 0]);
             let mut d = Decoder::new(longer.into());
-            let message = schema.decode(&mut d, version).expect(schema.name());
-            d.finish().expect(schema.name());
+            let message = schema.decode(&mut d, version).expect(&at);
+            d.finish().expect(&at);
             let mut e = Encoder::new();
-            message.encode(&mut e, version).expect(schema.name());
-            assert_eq!(e.finish_bytes().expect(schema.name()), bytes, "{}", schema.name());
+            message.encode(&mut e, version).expect(&at);
+            assert_eq!(e.finish_bytes().expect(&at), bytes, "{at}");
         }
     }
 }

@@ -70,7 +70,7 @@ pub struct ConsumerGroupMemberMetadataValue {
     #[field(default = -1)]
     pub rebalance_timeout_ms: i32,
     pub server_assignor: Option<Str>,
-    #[field(tag = 0)]
+    #[field(default = empty, tag = 0)]
     pub classic_member_metadata: Option<ClassicMemberMetadata>,
 }
 
@@ -148,7 +148,7 @@ pub struct ConsumerGroupCurrentMemberAssignmentValue {
 pub struct ConsumerGroupCurrentMemberAssignmentValueTopicPartitions {
     pub topic_id: Uuid,
     pub partitions: Vec<i32>,
-    #[field(tag = 0)]
+    #[field(default = empty, tag = 0)]
     pub assignment_epochs: Option<Vec<i32>>,
 }
 

@@ -17,7 +17,7 @@ pub struct StreamsGroupMetadataValue {
     pub metadata_hash: i64,
     #[field(default = -1, tag = 0)]
     pub validated_topology_epoch: i32,
-    #[field(tag = 1)]
+    #[field(default = empty, tag = 1)]
     pub last_assignment_configs: Option<Vec<LastAssignmentConfig>>,
     #[field(default = -1, tag = 2)]
     pub stored_description_topology_epoch: i32,
@@ -135,7 +135,7 @@ pub struct StreamsGroupCurrentMemberAssignmentValue {
 pub struct StreamsGroupCurrentMemberAssignmentValueTaskIds {
     pub subtopology_id: Str,
     pub partitions: Vec<i32>,
-    #[field(tag = 0)]
+    #[field(default = empty, tag = 0)]
     pub assignment_epochs: Option<Vec<i32>>,
 }
 
