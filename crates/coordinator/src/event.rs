@@ -35,7 +35,10 @@ pub struct ClientContext {
 
 /// Something that happened.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "requests are the common case, and a box would cost an allocation each")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "requests are the common case, and a box would cost an allocation each"
+)]
 pub enum Event {
     /// A client asks; its answer comes under `ticket`, at once or later.
     Request { ticket: Ticket, context: ClientContext, request: Request },

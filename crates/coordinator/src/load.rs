@@ -131,7 +131,7 @@ impl GroupCoordinator {
 
 impl ClassicGroup {
     /// The group as its record describes it: stable if it has members.
-    fn from_record(id: Str, value: GroupMetadataValue) -> Self {
+    pub(crate) fn from_record(id: Str, value: GroupMetadataValue) -> Self {
         let mut group = Self::new(id, Millis(value.current_state_timestamp));
         group.state_since =
             (value.current_state_timestamp != -1).then_some(Millis(value.current_state_timestamp));

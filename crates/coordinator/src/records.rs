@@ -240,3 +240,88 @@ fn offset_from_record(value: OffsetCommitValue) -> OffsetAndMetadata {
         record_offset: Offset::NONE,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ottla_record::Batches;
+
+    const LOG: &[u8] =
+        include_bytes!("../../../testdata/golden/internal/__consumer_offsets-0/00000000000000000000.log");
+
+    #[test]
+    fn records_are_written_as_apache_kafka_writes_them() {
+        let (mut offsets, mut groups) = (0, 0);
+        for batch in Batches::new(Bytes::from_static(LOG)) {
+            let batch = batch.unwrap();
+            if batch.header.is_control() {
+                continue;
+            }
+            for record in batch.records().unwrap() {
+                let record = record.unwrap();
+                let written = Record { key: record.key.unwrap(), value: record.value };
+                let ours = match decode(&written.key, written.value.as_ref()).unwrap() {
+                    Decoded::Offset { group, topic, partition, value: Some(value) } => {
+                        offsets += 1;
+                        offset_commit(&group, &topic, partition, &value)
+                    }
+                    Decoded::Offset { group, topic, partition, value: None } => {
+                        offset_tombstone(&group, &topic, partition)
+                    }
+                    Decoded::Group { group, value: Some(value) } => {
+                        groups += 1;
+                        group_metadata(&ClassicGroup::from_record(group, value), None)
+                    }
+                    Decoded::Group { group, value: None } => group_tombstone(&group),
+                    Decoded::Other { .. } => continue,
+                    Decoded::Unknown { record_type } => panic!("type {record_type}"),
+                };
+                assert_eq!(ours, written, "offset {}", record.offset);
+            }
+        }
+        assert_eq!((offsets, groups), (24, 8));
+    }
+
+    #[test]
+    fn hand_written_commits_are_those_of_the_schema() {
+        let mut value = OffsetAndMetadata {
+            offset: 1 << 40,
+            leader_epoch: 7,
+            metadata: "x".repeat(300).into(),
+            commit_timestamp: Millis(1_700_000_000_000),
+            expire_timestamp: None,
+            topic_id: ottla_model::Uuid::ZERO,
+            record_offset: Offset::NONE,
+        };
+        for expire_timestamp in [None, Some(Millis(5))] {
+            value.expire_timestamp = expire_timestamp;
+            let version = if expire_timestamp.is_some() { 1 } else { 4 };
+            let schema = OffsetCommitValue {
+                offset: value.offset,
+                leader_epoch: value.leader_epoch,
+                metadata: value.metadata.clone(),
+                commit_timestamp: value.commit_timestamp.0,
+                expire_timestamp: expire_timestamp.map_or(-1, |at| at.0),
+                topic_id: value.topic_id,
+            };
+            let record = offset_commit("group", "topic", 3, &value);
+            assert_eq!(record.value, Some(framed(version, &schema, version)));
+            let key = OffsetCommitKey { group: "group".into(), topic: "topic".into(), partition: 3 };
+            assert_eq!(record.key, framed(1, &key, 0));
+        }
+    }
+
+    #[test]
+    fn broken_records_are_errors() {
+        assert!(matches!(decode(&Bytes::from_static(&[0]), None), Err(DecodeRecordError::ShortKey(1))));
+        let key = group_tombstone(&"g".into()).key;
+        for value in [
+            &b""[..],
+            b"\0\x03",
+            b"\0\x09\0\0",
+            b"\0\x03\0\x01a\0\0\0\x01\xff\xff\xff\xff\0\0\0\0\0\0\0\0\x7f\xff\xff\xff",
+        ] {
+            assert!(decode(&key, Some(&Bytes::from_static(value))).is_err(), "{value:?}");
+        }
+    }
+}

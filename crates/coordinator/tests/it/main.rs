@@ -1,0 +1,5 @@
+//! Scenarios as text, and records against those that Apache Kafka 4.4.0 wrote.
+
+mod golden;
+mod scenario;
+mod world;
