@@ -1,0 +1,734 @@
+//! Opening a log: cleaning up after a crash, finding its end, recovering what may not have been synced.
+//!
+//! After a clean stop nothing is scanned. After a crash every batch from the recovery point on is checked; what is below
+//! was synced together with its indexes, so it is trusted (the index of the segment that holds the recovery point is
+//! looked over first, and rebuilt with the whole segment if it is not plausible). See storage-format 6.2 and 6.3.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use ottla_model::{Millis, Offset, TopicPartition};
+use ottla_record::{BatchHeader, HEADER_BYTES};
+
+use super::{Active, Log, StagedBatches, new_shared};
+use crate::checkpoint;
+use crate::config::LogConfig;
+use crate::disk::{DirEntry, Disk, read_file};
+use crate::epoch_cache::EpochCache;
+use crate::error::{IoContext, StorageError};
+use crate::index::{AbortedTxn, IndexEntry, OffsetEntry, SparseIndex, TimeEntry};
+use crate::log::append::read_marker;
+use crate::log_dir::DirShared;
+use crate::names::{self, offset_file, parse_offset_file};
+use crate::producer_state::{ProducerStates, decode_snapshot};
+use crate::scan::{BatchAt, BatchScan, Walk};
+use crate::segment::{Segment, SegmentSizes, remove_if_there};
+
+/// What is known of a log before its directory is read.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadOptions {
+    /// The last stop was clean: everything is complete.
+    pub clean: bool,
+    /// From `recovery-point-offset-checkpoint`; 0 if unknown.
+    pub recovery_point: Offset,
+    /// From `log-start-offset-checkpoint`; 0 if unknown.
+    pub log_start: Offset,
+    /// From `replication-offset-checkpoint`.
+    pub high_watermark: Offset,
+    pub now: Millis,
+}
+
+impl LoadOptions {
+    /// An existing log of which nothing is known: all of it is checked. So does `__cluster_metadata` start.
+    pub fn unknown(now: Millis) -> Self {
+        Self {
+            clean: false,
+            recovery_point: Offset::ZERO,
+            log_start: Offset::ZERO,
+            high_watermark: Offset::ZERO,
+            now,
+        }
+    }
+}
+
+/// What loading a log took.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct LoadReport {
+    pub segments_recovered: usize,
+    pub bytes_scanned: u64,
+    /// Bytes cut off because they were no whole batch.
+    pub bytes_truncated: u64,
+}
+
+const SEGMENT_KINDS: [&str; 4] = [names::LOG, names::INDEX, names::TIME_INDEX, names::TXN_INDEX];
+
+impl Log {
+    /// Opens the log in `path`, which exists (it may be empty).
+    pub(crate) fn load(
+        dir: Arc<DirShared>,
+        path: PathBuf,
+        partition: TopicPartition,
+        config: LogConfig,
+        options: LoadOptions,
+    ) -> Result<(Self, LoadReport), StorageError> {
+        Loader::new(dir, path, config, options).load(partition)
+    }
+
+    /// Writes and syncs everything so that the next start, of Apache Kafka too, finds the log complete.
+    pub fn close(&mut self) -> Result<(), StorageError> {
+        self.write_staged()?;
+        let closed = self.close_files();
+        self.or_offline(closed)?;
+        if let Some(job) = self.sync_job(super::SyncKind::Checkpoint) {
+            let outcome = job.run();
+            self.complete_sync(outcome)?;
+        }
+        for segment in &self.segments {
+            segment.handles().into_iter().for_each(|handle| handle.close());
+        }
+        Ok(())
+    }
+
+    fn close_files(&mut self) -> Result<(), StorageError> {
+        let active = &self.active.segment;
+        active.become_inactive()?;
+        active.sync_indexes()?;
+        if self.allocated_to > 0 {
+            active.file()?.release().during("truncate", || active.log.path())?;
+            self.allocated_to = 0;
+        }
+        let had_snapshot = self.snapshots.last() == Some(&self.next_offset);
+        self.write_snapshot()?;
+        if !had_snapshot && self.recovery_point() == self.next_offset {
+            // The checkpoint has nothing else to do; the snapshot must be durable all the same.
+            self.names_dirty = true;
+        }
+        Ok(())
+    }
+
+    /// Rebuilds the producer states up to the log end: newest usable snapshot, then the batches behind it.
+    pub(super) fn rebuild_producers(&mut self, now: Millis) -> Result<(), StorageError> {
+        let disk = self.dir.context.files.disk();
+        let end = self.log_end_offset();
+        let expiration_ms = self.config.producer_id_expiration_ms;
+        let (states, from) = load_snapshot(disk, &self.path, &mut self.snapshots, end, now, expiration_ms)?;
+        self.producers = states;
+        let from = from.max(self.segments.first().map_or(end, |first| first.base_offset));
+        replay(&self.segments, from, end, &mut self.producers)
+    }
+}
+
+struct Loader {
+    dir: Arc<DirShared>,
+    path: PathBuf,
+    config: LogConfig,
+    options: LoadOptions,
+    report: LoadReport,
+    segments: Vec<Arc<Segment>>,
+    snapshots: Vec<Offset>,
+    epochs: EpochCache,
+    epochs_before: EpochCache,
+    producers: Option<ProducerStates>,
+}
+
+impl Loader {
+    fn new(dir: Arc<DirShared>, path: PathBuf, config: LogConfig, options: LoadOptions) -> Self {
+        Self {
+            dir,
+            path,
+            config,
+            options,
+            report: LoadReport::default(),
+            segments: Vec::new(),
+            snapshots: Vec::new(),
+            epochs: EpochCache::default(),
+            epochs_before: EpochCache::default(),
+            producers: None,
+        }
+    }
+
+    fn disk(&self) -> &dyn Disk {
+        self.dir.context.files.disk()
+    }
+
+    fn list(&self) -> Result<Vec<DirEntry>, StorageError> {
+        self.disk().list(&self.path).during("list", || self.path.clone())
+    }
+
+    fn load(mut self, partition: TopicPartition) -> Result<(Log, LoadReport), StorageError> {
+        let entries = self.finish_swaps(self.list()?)?;
+        self.epochs = self.read_epochs()?;
+        self.epochs_before = self.epochs.clone();
+        let damaged = self.open_segments(&entries)?;
+        if !self.options.clean || damaged.is_some() {
+            let from = if self.options.clean { Offset::MAX } else { self.options.recovery_point };
+            self.recover(from, damaged)?;
+        }
+        let mut end = match self.segments.last() {
+            Some(last) => next_offset(last)?,
+            None => self.options.log_start,
+        };
+        if end < self.options.log_start {
+            tracing::warn!(%partition, log_end = %end, log_start = %self.options.log_start,
+                "the log ends below its start: it begins anew");
+            self.remove_segments_from(0)?;
+            self.epochs.clear();
+            end = self.options.log_start;
+        }
+        if self.segments.is_empty() {
+            let segment = Segment::create(&self.dir.context.files, &self.path, end, self.options.now)?;
+            self.segments.push(Arc::new(segment));
+            self.remove_snapshots(|_| true)?;
+            self.producers = None;
+        }
+        let first_base = self.segments[0].base_offset;
+        let log_start = self.options.log_start.max(first_base);
+        self.epochs.truncate_from_end(end);
+        self.epochs.truncate_from_start(log_start);
+        self.remove_snapshots(|offset| offset > end)?;
+        self.into_log(partition, log_start, end)
+    }
+
+    fn into_log(
+        mut self,
+        partition: TopicPartition,
+        log_start: Offset,
+        end: Offset,
+    ) -> Result<(Log, LoadReport), StorageError> {
+        let report = self.report;
+        let recovery_point = if self.options.clean {
+            end
+        } else {
+            self.options.recovery_point.min(end).max(self.segments[0].base_offset)
+        };
+        let topic_id = self.read_topic_id()?;
+        let active = self.segments[self.segments.len() - 1].clone();
+        let producers = self.producers.take();
+        let shared =
+            new_shared(partition, self.segments.clone(), &self.dir.context.tails, &active, log_start, end);
+        let mut log = Log {
+            shared,
+            path: self.path,
+            topic_id,
+            config: self.config,
+            segments: self.segments,
+            epochs_dirty: self.epochs != self.epochs_before,
+            epochs: self.epochs,
+            producers: ProducerStates::default(),
+            active: Active {
+                segment: active.clone(),
+                size: 0,
+                bytes_since_index_entry: 0,
+                max_timestamp: TimeEntry { timestamp: Millis::NONE, offset: Offset::ZERO },
+                last_indexed_timestamp: Millis::NONE,
+                first_timestamp: Millis::NONE,
+                roll_jitter_ms: 0,
+            },
+            staged: StagedBatches::default(),
+            next_offset: end,
+            synced_offset: recovery_point,
+            snapshots: self.snapshots,
+            names_dirty: !self.options.clean,
+            generation: 0,
+            deleted: Vec::new(),
+            deleted_files: Vec::new(),
+            last_append: self.options.now,
+            dirty_bytes: report.bytes_scanned,
+            allocated_to: 0,
+            dir: self.dir,
+        };
+        log.activate(active, end)?;
+        log.shared.epochs.store(Arc::new(log.epochs.clone()));
+        match producers {
+            Some(producers) => log.producers = producers,
+            // A clean stop leaves a snapshot, unless there was never a producer to remember.
+            None if self.options.clean && log.snapshots.is_empty() => {}
+            None => log.rebuild_producers(self.options.now)?,
+        }
+        log.remove_stray_snapshots()?;
+        log.shared.recovery_point.store(recovery_point.0, Ordering::Release);
+        let high_watermark = self.options.high_watermark.min(end).max(log_start);
+        log.shared.high_watermark.store(high_watermark.0, Ordering::Release);
+        log.update_last_stable_offset();
+        Ok((log, report))
+    }
+
+    /// Removes what an interrupted deletion or compaction left, completes a finished compaction.
+    fn finish_swaps(&self, entries: Vec<DirEntry>) -> Result<Vec<DirEntry>, StorageError> {
+        let is_left_over = |name: &str| {
+            [names::DELETED, names::CLEANED, names::SWAP].iter().any(|suffix| name.ends_with(suffix))
+                && !name.contains(".checkpoint")
+        };
+        if !entries.iter().any(|entry| is_left_over(&entry.name)) {
+            return Ok(entries);
+        }
+        let base_of =
+            |name: &str| name.split_once('.').and_then(|(digits, _)| digits.parse().ok()).map(Offset);
+        let ends_with = |suffix: &'static str| {
+            entries
+                .iter()
+                .filter(move |entry| entry.name.ends_with(suffix) && !entry.name.contains(".checkpoint"))
+        };
+        for entry in ends_with(names::DELETED) {
+            remove_if_there(self.disk(), &self.path.join(&entry.name))?;
+        }
+        // Output of a split that was not finished: its inputs are still there.
+        let first_cleaned = ends_with(names::CLEANED).filter_map(|entry| base_of(&entry.name)).min();
+        for entry in ends_with(names::CLEANED) {
+            remove_if_there(self.disk(), &self.path.join(&entry.name))?;
+        }
+        let mut swaps = Vec::new();
+        for entry in ends_with(names::SWAP) {
+            match (base_of(&entry.name), first_cleaned) {
+                (Some(base), Some(first_cleaned)) if base >= first_cleaned => {
+                    remove_if_there(self.disk(), &self.path.join(&entry.name))?;
+                }
+                (Some(base), _) => swaps.push((base, entry)),
+                (None, _) => {}
+            }
+        }
+        let mut replaced: Option<(Offset, Offset)> = None;
+        for (base, entry) in &swaps {
+            if !entry.name.ends_with(".log.swap") {
+                continue;
+            }
+            let sizes = SegmentSizes { log: entry.len, ..SegmentSizes::default() };
+            let files = &self.dir.context.files;
+            let segment = Segment::new(files, &self.path, *base, names::SWAP, sizes, self.options.now);
+            let end = next_offset(&segment)?;
+            segment.log.close();
+            let (first, last) = replaced.unwrap_or((*base, end));
+            replaced = Some((first.min(*base), last.max(end)));
+        }
+        if let Some((first, end)) = replaced {
+            for entry in &entries {
+                let kind = SEGMENT_KINDS.iter().find_map(|kind| parse_offset_file(&entry.name, kind));
+                if kind.is_some_and(|base| base >= first && base < end) {
+                    remove_if_there(self.disk(), &self.path.join(&entry.name))?;
+                }
+            }
+        }
+        for (_, entry) in &swaps {
+            let from = self.path.join(&entry.name);
+            let to = self.path.join(entry.name.trim_end_matches(names::SWAP));
+            self.disk().rename(&from, &to).during("rename", || from.clone())?;
+        }
+        self.list()
+    }
+
+    /// Opens the segments that are there; says from which one on everything has to be checked whatever the markers say.
+    fn open_segments(&mut self, entries: &[DirEntry]) -> Result<Option<Offset>, StorageError> {
+        let mut damaged = None;
+        let size_of = |name: &str| {
+            entries.binary_search_by(|entry| entry.name.as_str().cmp(name)).ok().map(|at| entries[at].len)
+        };
+        for entry in entries {
+            if let Some(offset) = parse_offset_file(&entry.name, names::SNAPSHOT) {
+                self.snapshots.push(offset);
+            }
+            for kind in &SEGMENT_KINDS[1..] {
+                let base = parse_offset_file(&entry.name, kind);
+                if base.is_some_and(|base| size_of(&offset_file(base, names::LOG)).is_none()) {
+                    remove_if_there(self.disk(), &self.path.join(&entry.name))?;
+                }
+            }
+            let Some(base) = parse_offset_file(&entry.name, names::LOG) else { continue };
+            let sizes = SegmentSizes {
+                log: entry.len,
+                index: size_of(&offset_file(base, names::INDEX)).unwrap_or(0),
+                time_index: size_of(&offset_file(base, names::TIME_INDEX)).unwrap_or(0),
+                txn_index: size_of(&offset_file(base, names::TXN_INDEX)).unwrap_or(0),
+            };
+            let has_index = size_of(&offset_file(base, names::INDEX)).is_some();
+            if damaged.is_none() && (!has_index || sizes.txn_index % AbortedTxn::BYTES as u64 != 0) {
+                damaged = Some(base);
+            }
+            let path = self.path.join(&entry.name);
+            let created = match self.disk().modified_ms(&path) {
+                Ok(ms) => Millis(ms),
+                Err(source) => return Err(StorageError::Io { action: "stat", path, source }),
+            };
+            let files = &self.dir.context.files;
+            self.segments.push(Arc::new(Segment::new(files, &self.path, base, "", sizes, created)));
+        }
+        self.snapshots.sort_unstable();
+        Ok(damaged)
+    }
+
+    /// Checks every batch from `recovery_point` on and all of the segments from `damaged` on; rebuilds their indexes.
+    fn recover(&mut self, recovery_point: Offset, damaged: Option<Offset>) -> Result<(), StorageError> {
+        let first = self.segments.partition_point(|segment| segment.base_offset <= recovery_point).max(1) - 1;
+        let first_damaged = damaged
+            .map_or(usize::MAX, |base| self.segments.partition_point(|segment| segment.base_offset < base));
+        let first = first.min(first_damaged);
+        let Some(segment) = self.segments.get(first).cloned() else { return Ok(()) };
+        let trusted = if first < first_damaged { trusted_end(&segment, recovery_point)? } else { None };
+        let (start_offset, start) = trusted.unwrap_or((segment.base_offset, Kept::default()));
+        self.epochs.truncate_from_end(start_offset);
+        let disk = self.dir.context.files.disk();
+        let expiration_ms = self.config.producer_id_expiration_ms;
+        let (mut producers, from) = load_snapshot(
+            disk,
+            &self.path,
+            &mut self.snapshots,
+            start_offset,
+            self.options.now,
+            expiration_ms,
+        )?;
+        let first_base = self.segments[0].base_offset;
+        replay(&self.segments[..=first], from.max(first_base), start_offset, &mut producers)?;
+        let mut kept = start;
+        for at in first..self.segments.len() {
+            let segment = self.segments[at].clone();
+            let complete = self.recover_segment(&segment, std::mem::take(&mut kept), &mut producers)?;
+            if !complete {
+                self.remove_segments_from(at + 1)?;
+                break;
+            }
+        }
+        self.producers = Some(producers);
+        Ok(())
+    }
+
+    /// Whether the whole file was good.
+    fn recover_segment(
+        &mut self,
+        segment: &Arc<Segment>,
+        kept: Kept,
+        producers: &mut ProducerStates,
+    ) -> Result<bool, StorageError> {
+        let context = || segment.log.path();
+        let reset = || {
+            segment.index.truncate(kept.index)?;
+            segment.time_index.truncate(kept.time_index)?;
+            segment.txn_index.truncate(kept.txn_index)?;
+            segment.index.create()?;
+            segment.time_index.create()
+        };
+        reset().during("reset indexes of", context)?;
+        let file_size = segment.size_bytes();
+        let mut max =
+            kept.max_timestamp.unwrap_or(TimeEntry { timestamp: Millis::NONE, offset: segment.base_offset });
+        let last_indexed = segment.time_index.last().during("read", context)?;
+        let mut last_indexed = last_indexed.map_or(Millis::NONE, |entry| entry.timestamp);
+        let mut since_entry = 0;
+        let mut scan = segment.scan(kept.position, Walk::Bodies)?;
+        let mut next_offset = kept.next_offset.unwrap_or(segment.base_offset);
+        let mut good_until = kept.position;
+        while let Some(batch) = scan.next().during("read", context)? {
+            let last_offset = batch.header.last_offset();
+            let in_order = batch.header.base_offset >= next_offset || batch.magic < 2;
+            let fits = i32::try_from(last_offset - segment.base_offset).is_ok();
+            if !in_order || !fits || !batch.crc_matches() {
+                break;
+            }
+            next_offset = last_offset + 1;
+            if batch.header.max_timestamp > max.timestamp {
+                max = TimeEntry { timestamp: batch.header.max_timestamp, offset: last_offset };
+            }
+            if since_entry > u64::from(self.config.index_interval_bytes) {
+                let entry = OffsetEntry { offset: last_offset, position: batch.position as u32 };
+                segment.index.push(entry).during("write", context)?;
+                if max.timestamp > last_indexed {
+                    last_indexed = max.timestamp;
+                    segment.time_index.push(max).during("write", context)?;
+                }
+                since_entry = 0;
+            }
+            since_entry += batch.size() as u64;
+            good_until = batch.position + batch.size() as u64;
+            let epoch = batch.header.leader_epoch;
+            if epoch.is_some() && self.epochs.latest().is_none_or(|latest| latest.epoch < epoch) {
+                self.epochs.assign(epoch, batch.header.base_offset);
+            }
+            if let Some(aborted) = take_over(&batch, producers) {
+                segment.txn_index.push(aborted).during("write", context)?;
+            }
+        }
+        segment.set_max_timestamp(max);
+        self.report.segments_recovered += 1;
+        self.report.bytes_scanned += file_size - kept.position;
+        if good_until < file_size {
+            tracing::warn!(path = %context().display(), from = good_until, bytes = file_size - good_until,
+                "cut off what is no whole batch");
+            self.report.bytes_truncated += file_size - good_until;
+            segment.set_size(good_until);
+            let file = segment.file()?;
+            file.set_len(good_until).during("truncate", context)?;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn remove_segments_from(&mut self, first: usize) -> Result<(), StorageError> {
+        for segment in self.segments.drain(first.min(self.segments.len())..).rev() {
+            segment.remove_files()?;
+        }
+        Ok(())
+    }
+
+    fn remove_snapshots(&mut self, gone: impl Fn(Offset) -> bool) -> Result<(), StorageError> {
+        for offset in self.snapshots.iter().filter(|offset| gone(**offset)) {
+            remove_if_there(self.disk(), &self.path.join(offset_file(*offset, names::SNAPSHOT)))?;
+        }
+        self.snapshots.retain(|offset| !gone(*offset));
+        Ok(())
+    }
+
+    fn read_epochs(&self) -> Result<EpochCache, StorageError> {
+        let path = self.path.join(names::LEADER_EPOCH_CHECKPOINT);
+        let Some(text) = read_text(self.disk(), &path)? else { return Ok(EpochCache::default()) };
+        match checkpoint::parse_epochs(&text) {
+            Ok(entries) => Ok(EpochCache::new(entries)),
+            Err(error) => Err(StorageError::corrupt(path, error.to_string())),
+        }
+    }
+
+    fn read_topic_id(&self) -> Result<Option<ottla_model::Uuid>, StorageError> {
+        let path = self.path.join(names::PARTITION_METADATA);
+        let Some(text) = read_text(self.disk(), &path)? else { return Ok(None) };
+        match checkpoint::parse_partition_metadata(&text) {
+            Ok(id) => Ok(Some(id)),
+            Err(error) => Err(StorageError::corrupt(path, error.to_string())),
+        }
+    }
+}
+
+impl Log {
+    /// Snapshots that no segment begins with are left-overs, but for the newest.
+    fn remove_stray_snapshots(&mut self) -> Result<(), StorageError> {
+        let Some(newest) = self.snapshots.last().copied() else { return Ok(()) };
+        let bases: Vec<Offset> = self.segments.iter().map(|segment| segment.base_offset).collect();
+        let is_stray = |offset: Offset| offset != newest && bases.binary_search(&offset).is_err();
+        if self.snapshots.iter().any(|offset| is_stray(*offset)) {
+            self.drop_snapshots(is_stray)?;
+        }
+        Ok(())
+    }
+}
+
+/// What of a segment is trusted when the rest is recovered.
+#[derive(Default, Clone, Copy, Debug)]
+struct Kept {
+    position: u64,
+    next_offset: Option<Offset>,
+    index: usize,
+    time_index: usize,
+    txn_index: usize,
+    max_timestamp: Option<TimeEntry>,
+}
+
+/// The batch boundary at the recovery point and the index entries below it, if the segment holds it and its index is
+/// plausible.
+fn trusted_end(segment: &Segment, recovery_point: Offset) -> Result<Option<(Offset, Kept)>, StorageError> {
+    let size = segment.size_bytes();
+    let context = || segment.log.path();
+    if recovery_point <= segment.base_offset || size == 0 {
+        return Ok(None);
+    }
+    let mut last: Option<OffsetEntry> = None;
+    let index = count_while(&segment.index, |entry: OffsetEntry| {
+        let ascending = last.is_none_or(|last| entry.offset > last.offset && entry.position > last.position);
+        let plausible = entry.offset >= segment.base_offset
+            && entry.offset < recovery_point
+            && u64::from(entry.position) < size
+            && (entry.position > 0);
+        if ascending && plausible {
+            last = Some(entry);
+        }
+        ascending && plausible
+    });
+    let index = index.during("read", context)?;
+    let mut last_time: Option<TimeEntry> = None;
+    let time_index = count_while(&segment.time_index, |entry: TimeEntry| {
+        let ascending =
+            last_time.is_none_or(|last| entry.timestamp > last.timestamp && entry.offset >= last.offset);
+        let plausible = entry.timestamp >= Millis(0)
+            && entry.offset >= segment.base_offset
+            && entry.offset < recovery_point;
+        if ascending && plausible {
+            last_time = Some(entry);
+        }
+        ascending && plausible
+    });
+    let time_index = time_index.during("read", context)?;
+    let txn_index = count_while(&segment.txn_index, |txn: AbortedTxn| {
+        txn.last_offset >= segment.base_offset && txn.last_offset < recovery_point
+    });
+    let txn_index = txn_index.during("read", context)?;
+    // Walk from the last entry to the recovery point; the entry must name the batch that is there.
+    let mut scan = segment.scan(last.map_or(0, |entry| u64::from(entry.position)), Walk::Headers)?;
+    let mut position = scan.position();
+    let mut max = last_time.unwrap_or(TimeEntry { timestamp: Millis::NONE, offset: segment.base_offset });
+    let mut next_offset = None;
+    let mut check = last;
+    while let Some(batch) = scan.next().during("read", context)? {
+        if check.take().is_some_and(|entry| entry.offset != batch.header.last_offset()) {
+            return Ok(None);
+        }
+        if batch.header.last_offset() >= recovery_point {
+            break;
+        }
+        next_offset = Some(batch.header.next_offset());
+        position = batch.position + batch.size() as u64;
+        if batch.header.max_timestamp > max.timestamp {
+            max = TimeEntry { timestamp: batch.header.max_timestamp, offset: batch.header.last_offset() };
+        }
+    }
+    // Time entries are rarer than offset entries: look at what lies between the last one and where the walk began.
+    if let Some(last) = last.filter(|last| last_time.is_none_or(|time| time.offset < last.offset)) {
+        let from = last_time.map_or(segment.base_offset, |time| time.offset);
+        let floor = segment.index.floor(|entry| entry.offset <= from && entry.offset <= last.offset);
+        let floor = floor.during("search", context)?.map_or(0, |entry| u64::from(entry.position));
+        let mut scan = BatchScan::new(segment.file()?, floor, u64::from(last.position), Walk::Headers);
+        while let Some(batch) = scan.next().during("read", context)? {
+            if batch.header.max_timestamp > max.timestamp {
+                max = TimeEntry { timestamp: batch.header.max_timestamp, offset: batch.header.last_offset() };
+            }
+        }
+    }
+    if check.is_some() || next_offset.is_none() {
+        return Ok(None);
+    }
+    let kept = Kept { position, next_offset, index, time_index, txn_index, max_timestamp: Some(max) };
+    Ok(next_offset.map(|next_offset| (next_offset.max(recovery_point), kept)))
+}
+
+fn count_while<E: IndexEntry>(
+    index: &SparseIndex<E>,
+    mut good: impl FnMut(E) -> bool,
+) -> std::io::Result<usize> {
+    let mut count = 0;
+    index.visit(0, |entry| {
+        if good(entry) {
+            count += 1;
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    })?;
+    Ok(count)
+}
+
+/// The offset behind a segment's last batch.
+pub(crate) fn next_offset(segment: &Segment) -> Result<Offset, StorageError> {
+    let last = segment.index.last().during("read", || segment.index.file().path())?;
+    let mut scan = segment.scan(last.map_or(0, |entry| u64::from(entry.position)), Walk::Headers)?;
+    let mut next = segment.base_offset;
+    while let Some(batch) = scan.next().during("read", || segment.log.path())? {
+        next = batch.header.next_offset();
+    }
+    Ok(next)
+}
+
+/// Feeds one batch to the producer states; the aborted transaction it ends, if any.
+pub(crate) fn take_over(batch: &BatchAt<'_>, producers: &mut ProducerStates) -> Option<AbortedTxn> {
+    let header = &batch.header;
+    if batch.magic < 2 || !header.has_producer_id() {
+        return None;
+    }
+    let payload = Bytes::copy_from_slice(batch.bytes.get(HEADER_BYTES..)?);
+    take_over_parts(header, &payload, producers)
+}
+
+fn take_over_parts(
+    header: &BatchHeader,
+    payload: &Bytes,
+    producers: &mut ProducerStates,
+) -> Option<AbortedTxn> {
+    if !header.is_control() {
+        producers.append_data(header);
+        return None;
+    }
+    let completed = producers.append_marker(header, read_marker(header, payload)?)?;
+    completed.aborted.then_some(AbortedTxn {
+        producer_id: completed.producer_id,
+        first_offset: completed.first_offset,
+        last_offset: completed.last_offset,
+        last_stable_offset: completed.last_stable_offset,
+    })
+}
+
+/// Feeds the batches in `[from, to)` to the producer states.
+fn replay(
+    segments: &[Arc<Segment>],
+    from: Offset,
+    to: Offset,
+    producers: &mut ProducerStates,
+) -> Result<(), StorageError> {
+    if from >= to {
+        return Ok(());
+    }
+    let first = segments.partition_point(|segment| segment.base_offset <= from).max(1) - 1;
+    for segment in segments.iter().skip(first).take_while(|segment| segment.base_offset < to) {
+        let start = match segment.locate(from)? {
+            Some(located) => located.position,
+            None => continue,
+        };
+        let mut scan = segment.scan(start, Walk::Headers)?;
+        while let Some(batch) = scan.next().during("read", || segment.log.path())? {
+            if batch.header.base_offset >= to {
+                break;
+            }
+            if batch.magic < 2 || !batch.header.has_producer_id() || batch.header.base_offset < from {
+                continue;
+            }
+            if batch.header.is_control() && batch.bytes.len() < batch.size() {
+                let located = crate::segment::Located {
+                    position: batch.position,
+                    size: batch.size(),
+                    base_offset: batch.header.base_offset,
+                    last_offset: batch.header.last_offset(),
+                    max_timestamp: batch.header.max_timestamp,
+                };
+                let batch = segment.read_batch(located)?;
+                take_over_parts(&batch.header, &batch.payload(), producers);
+            } else if batch.header.is_control() {
+                take_over(&batch, producers);
+            } else {
+                producers.append_data(&batch.header);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The newest usable snapshot at or below `end`; broken ones are removed. Without one: nothing, from offset 0.
+fn load_snapshot(
+    disk: &dyn Disk,
+    dir: &Path,
+    snapshots: &mut Vec<Offset>,
+    end: Offset,
+    now: Millis,
+    expiration_ms: i64,
+) -> Result<(ProducerStates, Offset), StorageError> {
+    while let Some(at) = snapshots.iter().rposition(|offset| *offset <= end) {
+        let offset = snapshots[at];
+        let path = dir.join(offset_file(offset, names::SNAPSHOT));
+        let bytes = read_file(disk, &path).during("read", || path.clone())?;
+        match decode_snapshot(&bytes) {
+            Ok(entries) => return Ok((ProducerStates::from_snapshot(&entries, now, expiration_ms), offset)),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "removing a producer snapshot that cannot be used");
+                remove_if_there(disk, &path)?;
+                snapshots.remove(at);
+            }
+        }
+    }
+    Ok((ProducerStates::default(), Offset::ZERO))
+}
+
+/// A text file; `None` if it is not there.
+pub(crate) fn read_text(disk: &dyn Disk, path: &Path) -> Result<Option<String>, StorageError> {
+    match read_file(disk, path) {
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(StorageError::corrupt(path, "not UTF-8")),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).during("read", || path.to_owned()),
+    }
+}
