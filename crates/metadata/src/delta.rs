@@ -74,6 +74,8 @@ pub enum ReplayError {
     BrokerEpoch { id: i32, epoch: i64, registered: i64 },
     #[error("controller {0} is not registered")]
     UnknownController(i32),
+    #[error("topic {0} is there already")]
+    TopicExists(String),
     #[error("there is no topic with id {0}")]
     UnknownTopic(Uuid),
     #[error("there is no topic {0}")]
@@ -162,7 +164,7 @@ impl MetadataDelta {
                 changes.controllers.insert(image.cluster.unregister_controller(record.controller_id)?);
             }
             MetadataRecord::Topic(record) => {
-                image.topics.add_topic(record);
+                image.topics.add_topic(record)?;
                 self.topic_changed(record.topic_id);
             }
             MetadataRecord::Partition(record) => {

@@ -75,7 +75,7 @@ pub enum Valid {
     OneOf(&'static [&'static str]),
     OneOfIgnoringCase(&'static [&'static str]),
     NonEmptyString,
-    /// No value twice, none empty.
+    /// No entry is empty; duplicates go.
     List,
     NonEmptyList,
     ListOf(&'static [&'static str]),
@@ -103,11 +103,22 @@ impl ConfigDef {
         self.default.map(|text| self.parse(text)).transpose()
     }
 
-    /// Reads a value as Kafka does: trimmed, typed, checked. The error's text is Kafka's.
+    /// Reads a value as Kafka does: trimmed, typed, duplicates in lists removed, checked. The error's text is
+    /// Kafka's.
     pub fn parse(&self, text: &str) -> Result<ConfigValue, ConfigError> {
-        let value = ConfigValue::parse(self.name, self.kind, text)?;
+        let mut value = ConfigValue::parse(self.name, self.kind, text)?;
+        if let (ConfigValue::List(entries), true) = (&mut value, self.valid.is_list()) {
+            let mut seen = std::collections::HashSet::new();
+            entries.retain(|entry| seen.insert(entry.clone()));
+        }
         self.valid.check(self.name, &value)?;
         Ok(value)
+    }
+}
+
+impl Valid {
+    fn is_list(&self) -> bool {
+        matches!(self, Valid::List | Valid::NonEmptyList | Valid::ListOf(_) | Valid::NonEmptyListOf(_))
     }
 }
 
@@ -138,8 +149,8 @@ impl fmt::Display for Valid {
             Valid::OneOf(allowed) => write!(f, "one of {}", allowed.join(", ")),
             Valid::OneOfIgnoringCase(allowed) => write!(f, "one of {} in any case", allowed.join(", ")),
             Valid::NonEmptyString => f.write_str("not empty"),
-            Valid::List => f.write_str("a list without duplicates"),
-            Valid::NonEmptyList => f.write_str("a list without duplicates, not empty"),
+            Valid::List => f.write_str("a list"),
+            Valid::NonEmptyList => f.write_str("a list, not empty"),
             Valid::ListOf(allowed) => write!(f, "a list of {}", allowed.join(", ")),
             Valid::NonEmptyListOf(allowed) => write!(f, "a list of {}, not empty", allowed.join(", ")),
             Valid::GzipLevel => f.write_str("1 to 9, or -1"),

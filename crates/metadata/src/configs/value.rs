@@ -213,11 +213,6 @@ fn list_of(name: &str, entries: &[String], allowed: &[&str], empty: bool) -> Res
             "Configuration '{name}' must not be empty. Valid values include: {what}"
         )));
     }
-    for (at, entry) in entries.iter().enumerate() {
-        if entries[..at].contains(entry) {
-            return Err(ConfigError(format!("Configuration '{name}' values must not be duplicated.")));
-        }
-    }
     for entry in entries {
         if entry.is_empty() {
             return Err(ConfigError(format!("Configuration '{name}' values must not be empty.")));

@@ -25,13 +25,15 @@ pub struct BrokerRegistration {
     pub id: NodeId,
     pub epoch: BrokerEpoch,
     pub incarnation: Uuid,
+    /// By name.
     pub listeners: Vec<Listener>,
+    /// By name.
     pub features: Vec<SupportedRange>,
     pub rack: Option<Arc<str>>,
     pub fenced: bool,
     pub in_controlled_shutdown: bool,
     pub migrating_zk: bool,
-    /// Its online log directories; empty for brokers that register none.
+    /// Its online log directories, in Kafka's order; empty for brokers that register none.
     pub directories: Vec<Uuid>,
     /// Directories that get no new replicas; `None` as long as the broker has not told.
     pub cordoned_directories: Option<Vec<Uuid>>,
@@ -126,21 +128,22 @@ impl ClusterImage {
     pub(crate) fn register_broker(&mut self, record: &RegisterBrokerRecord) -> NodeId {
         let id = NodeId(record.broker_id);
         let mut directories = record.log_dirs.clone();
-        directories.sort();
+        directories.sort_by_key(kafka_order);
         let registration = BrokerRegistration {
             id,
             epoch: BrokerEpoch(record.broker_epoch),
             incarnation: record.incarnation_id,
-            listeners: record
-                .end_points
-                .iter()
-                .map(|e| listener(&e.name, &e.host, e.port, e.security_protocol))
-                .collect(),
-            features: record
-                .features
-                .iter()
-                .map(|f| range(&f.name, f.min_supported_version, f.max_supported_version))
-                .collect(),
+            listeners: sorted(
+                record.end_points.iter().map(|e| listener(&e.name, &e.host, e.port, e.security_protocol)),
+                |listener| &listener.name,
+            ),
+            features: sorted(
+                record
+                    .features
+                    .iter()
+                    .map(|f| range(&f.name, f.min_supported_version, f.max_supported_version)),
+                |range| &range.name,
+            ),
             rack: record.rack.as_deref().map(Arc::from),
             fenced: record.fenced,
             in_controlled_shutdown: record.in_controlled_shutdown,
@@ -186,7 +189,7 @@ impl ClusterImage {
         broker.in_controlled_shutdown |= shutdown;
         if !record.log_dirs.is_empty() {
             broker.directories = record.log_dirs.clone();
-            broker.directories.sort();
+            broker.directories.sort_by_key(kafka_order);
         }
         if let Some(cordoned) = &record.cordoned_log_dirs {
             broker.cordoned_directories = Some(cordoned.clone());
@@ -208,16 +211,17 @@ impl ClusterImage {
             id,
             incarnation: record.incarnation_id,
             zk_migration_ready: record.zk_migration_ready,
-            listeners: record
-                .end_points
-                .iter()
-                .map(|e| listener(&e.name, &e.host, e.port, e.security_protocol))
-                .collect(),
-            features: record
-                .features
-                .iter()
-                .map(|f| range(&f.name, f.min_supported_version, f.max_supported_version))
-                .collect(),
+            listeners: sorted(
+                record.end_points.iter().map(|e| listener(&e.name, &e.host, e.port, e.security_protocol)),
+                |listener| &listener.name,
+            ),
+            features: sorted(
+                record
+                    .features
+                    .iter()
+                    .map(|f| range(&f.name, f.min_supported_version, f.max_supported_version)),
+                |range| &range.name,
+            ),
         };
         self.controllers.insert(id, Arc::new(registration));
         id
@@ -309,6 +313,19 @@ impl ControllerRegistration {
                 .collect(),
         }
     }
+}
+
+/// By name: an image says the same whether it comes from a log or from a snapshot.
+fn sorted<T>(items: impl Iterator<Item = T>, name: fn(&T) -> &Arc<str>) -> Vec<T> {
+    let mut items: Vec<T> = items.collect();
+    items.sort_by(|a, b| name(a).cmp(name(b)));
+    items
+}
+
+/// Kafka compares the halves of an id as signed numbers.
+fn kafka_order(id: &Uuid) -> (i64, i64) {
+    let bits = u128::from_be_bytes(id.0);
+    ((bits >> 64) as i64, bits as i64)
 }
 
 fn listener(name: &str, host: &str, port: u16, security_protocol: i16) -> Listener {

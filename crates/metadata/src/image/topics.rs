@@ -191,18 +191,20 @@ impl TopicsImage {
             .filter_map(|(_, id)| self.by_id.get(id))
     }
 
-    pub(crate) fn add_topic(&mut self, record: &TopicRecord) {
+    pub(crate) fn add_topic(&mut self, record: &TopicRecord) -> Result<(), ReplayError> {
         let name: Arc<str> = Arc::from(&*record.name);
+        if self.by_id.contains_key(&record.topic_id) || self.by_name.contains_key(&name) {
+            return Err(ReplayError::TopicExists(name.to_string()));
+        }
         self.by_name.insert(name.clone(), record.topic_id);
         let topic = TopicImage { id: record.topic_id, name, partitions: OrdMap::new() };
         self.by_id.insert(record.topic_id, Arc::new(topic));
+        Ok(())
     }
 
     pub(crate) fn remove_topic(&mut self, id: Uuid) -> Result<Arc<TopicImage>, ReplayError> {
         let topic = self.by_id.remove(&id).ok_or(ReplayError::UnknownTopic(id))?;
-        if self.by_name.get(&topic.name) == Some(&id) {
-            self.by_name.remove(&topic.name);
-        }
+        self.by_name.remove(&topic.name);
         Ok(topic)
     }
 

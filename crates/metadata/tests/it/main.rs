@@ -1,3 +1,5 @@
 //! Integration tests of the metadata crate.
 
 mod config_values;
+mod golden;
+mod properties;
