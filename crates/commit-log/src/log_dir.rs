@@ -108,6 +108,11 @@ impl LogDir {
         &self.shared.path
     }
 
+    /// Logs of this directory that are open.
+    pub fn log_count(&self) -> usize {
+        self.shared.logs.lock().len()
+    }
+
     fn disk(&self) -> &dyn Disk {
         self.shared.context.files.disk()
     }

@@ -6,8 +6,15 @@
 mod connection;
 
 mod api_versions;
+mod authorized_operations;
+pub mod create_topics;
+mod delete_records;
+mod describe_producers;
 mod fetch;
-mod produce;
+mod list_offsets;
+mod metadata;
+mod offset_for_leader_epoch;
+pub mod produce;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -111,12 +118,13 @@ impl ListenerContext {
     pub fn offered(&self) -> &'static [ApiKey] {
         match self.kind {
             Listener::Broker => BROKER_APIS,
-            Listener::Controller => CONTROLLER_APIS,
+            Listener::Controller => &[],
         }
     }
 
     fn serves(&self, context: &RequestContext) -> bool {
-        self.offered().contains(&context.api_key) && context.api_key.stable_versions().contains(context.api_version)
+        self.offered().contains(&context.api_key)
+            && context.api_key.stable_versions().contains(context.api_version)
     }
 }
 
@@ -137,7 +145,7 @@ async fn dispatch(
         (Listener::Broker, ApiKey::Fetch) => fetch::answer(&listener.node, &context, body).await,
         // Boxed: one rarely used future of their joint size instead of one in every connection.
         (Listener::Broker, _) => Box::pin(broker_api(&listener.node, &context, body)).await,
-        (Listener::Controller, _) => Box::pin(controller_api(&listener.node, &context, body)).await,
+        (Listener::Controller, key) => Err(Rejected::NotServed { key, version: context.api_version }),
     }
 }
 
@@ -178,7 +186,9 @@ const fn sorted<const N: usize>(mut keys: [ApiKey; N]) -> [ApiKey; N] {
 }
 
 api_table!(BROKER_APIS, broker_api, broker, also [Produce Fetch ApiVersions], {
-});
-
-api_table!(CONTROLLER_APIS, controller_api, controller, also [ApiVersions], {
+    ListOffsets => list_offsets,
+    Metadata => metadata,
+    DeleteRecords => delete_records,
+    OffsetForLeaderEpoch => offset_for_leader_epoch,
+    DescribeProducers => describe_producers,
 });

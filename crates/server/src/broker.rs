@@ -1,6 +1,136 @@
 //! The broker role: partitions in shards, the table that finds them, and what keeps them in step with the
 //! metadata image.
 
+pub mod background;
 pub mod fetch_session;
+pub mod internal_topics;
 pub mod partition;
+pub mod reconcile;
 pub mod shard;
+pub mod syncer;
+pub mod table;
+pub mod topic_settings;
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use ottla_commit_log::{Log, LogDir};
+use ottla_metadata::MetadataImage;
+use ottla_metadata::configs::Layers;
+use ottla_model::{BrokerEpoch, ErrorCode, NodeId, TopicPartition, Uuid};
+use ottla_protocol::Str;
+
+use crate::config::ServerConfig;
+use crate::controller::ControllerHandle;
+use fetch_session::FetchSessions;
+use partition::PartitionHandle;
+use shard::Shard;
+use syncer::Syncer;
+use table::PartitionTable;
+
+/// Shards for each core: enough that two busy partitions seldom meet, few enough that appends meet in batches.
+const SHARDS_PER_CORE: usize = 4;
+
+/// One of the broker's log directories.
+pub struct BrokerDir {
+    /// `directory.id`
+    pub id: Uuid,
+    pub dir: LogDir,
+    pub syncer: Arc<Syncer>,
+}
+
+/// What the handlers of the broker's APIs work with.
+pub struct Broker {
+    pub node_id: NodeId,
+    pub cluster_id: Arc<str>,
+    pub config: Arc<ServerConfig>,
+    pub controller: ControllerHandle,
+    pub fetch_sessions: FetchSessions,
+    pub dirs: Vec<BrokerDir>,
+    image: Arc<ArcSwap<MetadataImage>>,
+    shards: Vec<Arc<Shard>>,
+    table: ArcSwap<PartitionTable>,
+}
+
+impl Broker {
+    pub fn new(
+        config: Arc<ServerConfig>,
+        cluster_id: Arc<str>,
+        controller: ControllerHandle,
+        image: Arc<ArcSwap<MetadataImage>>,
+        dirs: Vec<BrokerDir>,
+    ) -> Arc<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let slots_max = config.fetch.session_cache_slots_max.max(0) as usize;
+        // Sessions of an earlier run must not be taken for ours.
+        let seed = crate::clock::now().0 as u64;
+        Arc::new(Self {
+            node_id: config.node_id,
+            cluster_id,
+            controller,
+            fetch_sessions: FetchSessions::new(slots_max, seed),
+            dirs,
+            image,
+            shards: (0..cores * SHARDS_PER_CORE).map(|_| Shard::new()).collect(),
+            table: ArcSwap::default(),
+            config,
+        })
+    }
+
+    /// The cluster's metadata as this node knows it now.
+    pub fn image(&self) -> Guard<Arc<MetadataImage>> {
+        self.image.load()
+    }
+
+    /// The broker's settings in their layers, as they are now.
+    pub fn layers(&self) -> Layers {
+        self.image().configs.layers(self.node_id, self.config.static_broker.clone())
+    }
+
+    /// This broker's incarnation, -1 before it is registered.
+    pub fn epoch(&self) -> BrokerEpoch {
+        self.image().cluster.broker(self.node_id).map_or(BrokerEpoch::NONE, |known| known.epoch)
+    }
+
+    /// Errors: UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER.
+    pub fn partition_by_id(&self, id: Uuid, partition: i32) -> Result<Arc<PartitionHandle>, ErrorCode> {
+        self.table.load().by_id(id, partition)
+    }
+
+    /// Errors: UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER.
+    pub fn partition_by_name(&self, topic: &str, partition: i32) -> Result<Arc<PartitionHandle>, ErrorCode> {
+        self.table.load().by_name(topic, partition)
+    }
+
+    /// The partitions of this broker at present.
+    pub fn table(&self) -> Arc<PartitionTable> {
+        self.table.load_full()
+    }
+
+    /// The directory that a log lies in.
+    fn dir_of(&self, log: &Log) -> Option<&BrokerDir> {
+        self.dirs.iter().find(|dir| log.path().starts_with(dir.dir.path()))
+    }
+
+    pub fn shards(&self) -> &[Arc<Shard>] {
+        &self.shards
+    }
+
+    /// The shard for a partition: neighbours of one topic go to different shards.
+    fn shard_of(&self, partition: &TopicPartition) -> &Arc<Shard> {
+        let hash =
+            partition.topic.bytes().fold(0u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+        &self.shards[hash.wrapping_add(partition.partition as u32) as usize % self.shards.len()]
+    }
+
+    /// `fetch.max.bytes`
+    pub fn fetch_bytes_max(&self) -> u64 {
+        self.config.fetch.bytes_max.max(0) as u64
+    }
+
+    /// Asks the controller for topics that a client missed; the client asks again.
+    pub fn create_topics_in_background(self: &Arc<Self>, names: Vec<Str>) {
+        let broker = Arc::clone(self);
+        tokio::spawn(async move { crate::api::create_topics::create_automatically(&broker, names).await });
+    }
+}

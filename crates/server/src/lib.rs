@@ -1,3 +1,9 @@
 //! The node: broker and controller in one process, their APIs, and the wiring between the pure cores.
 
+pub mod api;
+pub mod broker;
+mod clock;
 pub mod config;
+pub mod controller;
+pub mod network;
+pub mod node;

@@ -59,22 +59,22 @@ fn check(listener: &ListenerContext, context: &RequestContext, request: &ApiVers
 }
 
 fn offer(listener: &ListenerContext, context: &RequestContext) -> ApiVersionsResponse {
-    let image = listener.node.metadata().image();
-    let features = image.features();
+    let image = listener.node.image();
+    let features = &image.features;
     ApiVersionsResponse {
         api_keys: listener.offered().iter().map(|key| row(*key, listener.kind)).collect(),
         supported_features: ottla_metadata::features::SUPPORTED
             .iter()
-            .filter(|feature| context.api_version > MIN_LEVEL_ABOVE_ZERO_VERSION || feature.min_level > 0)
+            .filter(|feature| context.api_version > MIN_LEVEL_ABOVE_ZERO_VERSION || feature.min > 0)
             .map(|feature| SupportedFeatureKey {
                 name: Str::from(feature.name),
-                min_version: feature.min_level,
-                max_version: feature.max_level,
+                min_version: feature.min,
+                max_version: feature.max,
             })
             .collect(),
-        finalized_features_epoch: image.provenance().offset.0,
+        finalized_features_epoch: image.provenance.offset.0,
         finalized_features: features
-            .finalized()
+            .iter()
             .filter(|(_, level)| *level != 0)
             .map(|(name, level)| FinalizedFeatureKey {
                 name: Str::from(name),

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::produce::PendingProduce;
-use super::{Answer, ListenerContext, RequestContext, Rejected};
+use super::{Answer, ListenerContext, Rejected, RequestContext};
 
 /// Produce requests of one connection whose answers are outstanding.
 const PIPELINED_MAX: usize = 128;

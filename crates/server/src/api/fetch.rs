@@ -3,13 +3,19 @@
 //! Committed data is read from the partitions' published views, without entering a shard, and leaves as file
 //! ranges. A request that finds too little waits at its partitions and reads again when one of them grew.
 
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use ottla_commit_log::{DiskFile, FirstBatch, ReadLimit, ReadPart, ReadPlan};
 use ottla_model::{ErrorCode, LeaderEpoch, Offset};
-use ottla_protocol::api::fetch::{AbortedTransaction, FetchRequest, FetchResponse, PartitionData};
+use ottla_protocol::api::fetch::{
+    AbortedTransaction, EpochEndOffset, FetchRequest, FetchResponse, PartitionData,
+};
 use ottla_protocol::{Decoder, Message, Records};
-use ottla_transport::FileRange;
+use ottla_transport::{FileRange, FileSource};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -25,13 +31,6 @@ const TOPIC_ID_VERSION: i16 = 13;
 const READ_UNCOMMITTED: i8 = 0;
 const READ_COMMITTED: i8 = 1;
 
-/// Which records a reader may see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Isolation {
-    ReadUncommitted,
-    ReadCommitted,
-}
-
 pub async fn answer(
     node: &Arc<Node>,
     context: &RequestContext,
@@ -44,8 +43,8 @@ pub async fn answer(
         Answer::new(context, &FetchResponse { error_code: error.code(), ..Default::default() })
     };
     let isolation = match request.isolation_level {
-        READ_UNCOMMITTED => Isolation::ReadUncommitted,
-        READ_COMMITTED => Isolation::ReadCommitted,
+        READ_UNCOMMITTED => ReadLimit::HighWatermark,
+        READ_COMMITTED => ReadLimit::LastStableOffset,
         _ => return failed(ErrorCode::UnknownServerError),
     };
     let limits = Limits {
@@ -87,7 +86,7 @@ pub async fn answer(
 struct Limits {
     max_bytes: u64,
     min_bytes: u64,
-    isolation: Isolation,
+    isolation: ReadLimit,
     by_topic_id: bool,
     from_replica: bool,
 }
@@ -147,50 +146,78 @@ impl Found {
             high_watermark: view.high_watermark().0,
             last_stable_offset: view.last_stable_offset().0,
             log_start_offset: view.log_start_offset().0,
-            aborted_transactions: (limits.isolation == Isolation::ReadCommitted).then(Vec::new),
+            aborted_transactions: (limits.isolation == ReadLimit::LastStableOffset).then(Vec::new),
             records: Some(Records::default()),
             ..Default::default()
         };
         let offset = Offset(request.fetch_offset);
-        if request.last_fetched_epoch >= 0
-            && let Some(diverging) = handle.diverging_epoch(LeaderEpoch(request.last_fetched_epoch), offset)?
-        {
-            data.diverging_epoch = diverging;
-            self.urgent = true;
-            return Ok(data);
+        if request.last_fetched_epoch >= 0 {
+            let known = view
+                .end_offset_for_epoch(LeaderEpoch(request.last_fetched_epoch))
+                .filter(|_| offset >= view.log_start_offset())
+                .ok_or(ErrorCode::OffsetOutOfRange)?;
+            if known.0.0 < request.last_fetched_epoch || known.1 < offset {
+                data.diverging_epoch = EpochEndOffset { epoch: known.0.0, end_offset: known.1.0 };
+                self.urgent = true;
+                return Ok(data);
+            }
         }
-        let upper_bound = match limits.isolation {
-            Isolation::ReadUncommitted => view.high_watermark(),
-            Isolation::ReadCommitted => view.last_stable_offset(),
-        };
         let room = limits.max_bytes.saturating_sub(self.bytes).min(request.partition_max_bytes.max(0) as u64);
         // The first batch found is returned even if it is larger than every limit, or a reader would be stuck.
+        let first_batch = if self.bytes == 0 { FirstBatch::Whole } else { FirstBatch::WithinLimit };
         let plan = view
-            .read(offset, upper_bound, room, self.bytes == 0)
+            .read(offset, view.limit(limits.isolation), room as usize, first_batch)
             .map_err(|error| error.error_code())?;
-        if limits.isolation == Isolation::ReadCommitted {
-            data.aborted_transactions = Some(
-                view.aborted_transactions(offset, plan.end_offset(upper_bound))
-                    .map_err(|error| error.error_code())?
-                    .into_iter()
-                    .map(|aborted| AbortedTransaction {
-                        producer_id: aborted.producer_id.0,
-                        first_offset: aborted.first_offset.0,
-                    })
-                    .collect(),
-            );
+        if limits.isolation == ReadLimit::LastStableOffset {
+            let aborted = view
+                .aborted_transactions(offset, plan.upper_bound)
+                .map_err(|error| error.error_code())?
+                .into_iter()
+                .map(|aborted| AbortedTransaction {
+                    producer_id: aborted.producer_id.0,
+                    first_offset: aborted.first_offset.0,
+                })
+                .collect();
+            data.aborted_transactions = Some(aborted);
         }
-        self.bytes += plan.len();
+        self.bytes += plan.size_bytes as u64;
         data.records = Some(self.records(plan));
         Ok(data)
     }
+
+    /// What was planned as a field of the answer; a file range is sent from the file.
+    fn records(&mut self, plan: ReadPlan) -> Records {
+        let mut memory: Vec<Bytes> = Vec::with_capacity(plan.parts.len());
+        for part in plan.parts {
+            match part {
+                ReadPart::Memory(bytes) => memory.push(bytes),
+                ReadPart::File { file, position, len } => {
+                    debug_assert!(memory.is_empty(), "a read is answered from memory or from a file");
+                    let id = self.files.len() as u32;
+                    self.files.push(FileRange { file: Box::new(LogFile(file)), position, len: len as u64 });
+                    return Records::External { len: len as u32, id };
+                }
+            }
+        }
+        Records::Chunks(memory)
+    }
 }
 
-fn lookup(
-    broker: &Broker,
-    target: &FetchTarget,
-    limits: &Limits,
-) -> Result<Arc<PartitionHandle>, ErrorCode> {
+/// A log's file as the transport sends it.
+#[derive(Debug)]
+struct LogFile(Arc<dyn DiskFile>);
+
+impl FileSource for LogFile {
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.0.as_fd()
+    }
+
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        self.0.read_at(buf, position)
+    }
+}
+
+fn lookup(broker: &Broker, target: &FetchTarget, limits: &Limits) -> Result<Arc<PartitionHandle>, ErrorCode> {
     if limits.by_topic_id {
         broker.partition_by_id(target.topic.id, target.request.partition)
     } else {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use ottla_model::{ErrorCode, LeaderEpoch, Millis, NodeId, Offset, Uuid};
+use ottla_model::{ErrorCode, Millis, Offset, Uuid};
 use ottla_protocol::api::produce::{
-    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceRequest,
-    ProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse,
+    TopicProduceResponse,
 };
 use ottla_protocol::{Decoder, Message, Records, Str};
 use ottla_record::validate::{self, InvalidBatch};
@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use super::{Answer, Rejected, RequestContext};
 use crate::broker::Broker;
-use crate::broker::partition::{Acks, PartitionHandle, StagedAppend};
+use crate::broker::partition::{Acks, Completion, StagedAppend};
 use crate::broker::shard::{Shard, Work};
 use crate::clock;
 use crate::node::Node;
@@ -94,7 +94,7 @@ impl ProduceTicket {
 pub struct PendingProduce {
     broker: Arc<Broker>,
     context: RequestContext,
-    acks: i16,
+    acks: Acks,
     ticket: Arc<ProduceTicket>,
     topics: Vec<PendingTopic>,
     shards: Vec<Arc<Shard>>,
@@ -124,21 +124,19 @@ pub fn dispatch(
         outcomes: Mutex::new(vec![None; count]),
         completed: Arc::clone(completed),
     });
-    let acks = request.acks;
+    let acks = Acks::from_wire(request.acks);
     let mut pending = PendingProduce {
         broker,
         context,
-        acks,
+        acks: acks.unwrap_or(Acks::Leader),
         ticket,
         topics: Vec::with_capacity(request.topic_data.len()),
         shards: Vec::with_capacity(1),
     };
-    let refused = match Acks::from_wire(acks) {
+    let refused = match acks {
         None => Some(ErrorCode::InvalidRequiredAcks),
         // Transactions are not served, see docs/roadmap.md.
-        Some(_) if request.transactional_id.is_some() => {
-            Some(ErrorCode::TransactionalIdAuthorizationFailed)
-        }
+        Some(_) if request.transactional_id.is_some() => Some(ErrorCode::TransactionalIdAuthorizationFailed),
         Some(_) => None,
     };
     let mut index = 0;
@@ -189,12 +187,11 @@ impl PendingProduce {
         };
         let rules = handle.rules.load();
         let batch = validate::request_batch(&records, self.context.api_version)?;
-        let batch =
-            validate::produce_batch(batch, &rules, &handle.name, now).map_err(|invalid| AppendOutcome {
-                log_start_offset: handle.log_start_offset(),
-                ..AppendOutcome::from(invalid)
-            })?;
-        let append = StagedAppend::produce(batch, Acks::from_wire(self.acks), &self.ticket, index);
+        let batch = validate::produce_batch(batch, &rules, &handle.name, now).map_err(|invalid| {
+            AppendOutcome { log_start_offset: handle.log_start_offset(), ..AppendOutcome::from(invalid) }
+        })?;
+        let completion = Completion::Produce { ticket: Arc::clone(&self.ticket), index };
+        let append = StagedAppend { batch, acks: self.acks, completion };
         handle.shard.push(Work::Append { slot: handle.slot, append });
         if !self.shards.iter().any(|shard| Arc::ptr_eq(shard, &handle.shard)) {
             self.shards.push(Arc::clone(&handle.shard));
@@ -218,7 +215,7 @@ impl PendingProduce {
     pub fn answer(self) -> Result<Option<Answer>, Rejected> {
         let outcomes = std::mem::take(&mut *self.ticket.outcomes.lock());
         let mut outcomes = outcomes.into_iter().flatten();
-        if self.acks == 0 {
+        if self.acks == Acks::None {
             return match outcomes.all(|outcome| outcome.error.is_ok()) {
                 true => Ok(None),
                 false => Err(Rejected::UnacknowledgedFailure),

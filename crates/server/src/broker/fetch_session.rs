@@ -10,9 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ottla_model::{ErrorCode, Millis, Uuid};
 use ottla_protocol::Str;
-use ottla_protocol::api::fetch::{
-    FetchPartition, FetchRequest, FetchableTopicResponse, PartitionData,
-};
+use ottla_protocol::api::fetch::{FetchPartition, FetchRequest, FetchableTopicResponse, PartitionData};
 use parking_lot::Mutex;
 
 /// A session idle for this long gives way to a new one.
@@ -115,8 +113,7 @@ impl FetchSessions {
         request: FetchRequest,
         now: Millis,
     ) -> Result<FetchPlan, ErrorCode> {
-        let session =
-            self.sessions.lock().get(&id).cloned().ok_or(ErrorCode::FetchSessionIdNotFound)?;
+        let session = self.sessions.lock().get(&id).cloned().ok_or(ErrorCode::FetchSessionIdNotFound)?;
         let mut state = session.lock();
         if epoch != state.next_epoch {
             return Err(ErrorCode::InvalidFetchSessionEpoch);
@@ -128,7 +125,10 @@ impl FetchSessions {
         state.last_used = now;
         for forgotten in &request.forgotten_topics_data {
             for partition in &forgotten.partitions {
-                state.forget(&(TopicKey { id: forgotten.topic_id, name: forgotten.topic.clone() }, *partition));
+                state.forget(&(
+                    TopicKey { id: forgotten.topic_id, name: forgotten.topic.clone() },
+                    *partition,
+                ));
             }
         }
         for target in targets_of(request) {

@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
-use ottla_commit_log::{AppendError, Log, LogView, Staged};
-use ottla_model::{ErrorCode, LeaderEpoch, Millis, Offset, Uuid};
+use ottla_commit_log::{AppendOrigin, Log, LogView, Staged, StorageError};
+use ottla_model::{ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition, Uuid};
 use ottla_record::validate::{ProduceRules, ValidBatch};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::shard::{Shard, Slot};
 use super::syncer::Syncer;
+use super::topic_settings::TopicSettings;
 use crate::api::produce::{AppendOutcome, ProduceTicket};
 
 /// What a producer waits for.
@@ -79,9 +80,8 @@ impl StagedAppend {
 
 /// What the rest of the node knows of a partition.
 pub struct PartitionHandle {
-    pub topic: Arc<str>,
+    pub name: TopicPartition,
     pub topic_id: Uuid,
-    pub index: i32,
     /// Only the node's own admin clients may produce to it.
     pub is_internal: bool,
     pub shard: Arc<Shard>,
@@ -91,7 +91,7 @@ pub struct PartitionHandle {
     pub waiters: Waiters,
     /// -1 while this broker does not lead the partition.
     leader_epoch: AtomicI32,
-    view: Arc<LogView>,
+    view: LogView,
 }
 
 impl PartitionHandle {
@@ -157,11 +157,158 @@ pub struct Partition {
     pub handle: Arc<PartitionHandle>,
     pub log: Log,
     pub durability: Durability,
-    /// In-sync replicas that acks=all needs, bounded by the number of replicas.
-    pub min_insync_replicas: i32,
-    in_sync_replicas: i32,
+    /// `min.insync.replicas`; the number of replicas bounds it.
+    min_insync_wanted: usize,
+    in_sync_replicas: usize,
+    replicas: usize,
     staged: Vec<(Staged, Acks, Completion)>,
-    /// Written, and acknowledged once synced.
+    /// Written, and acknowledged once everything below the offset is synced.
     unsynced: VecDeque<(Offset, AppendOutcome, Completion)>,
     syncer: Arc<Syncer>,
+}
+
+impl Partition {
+    pub fn new(
+        log: Log,
+        topic_id: Uuid,
+        is_internal: bool,
+        rules: ProduceRules,
+        (shard, slot): (Arc<Shard>, Slot),
+        syncer: Arc<Syncer>,
+    ) -> Self {
+        let handle = Arc::new(PartitionHandle {
+            name: log.partition().clone(),
+            topic_id,
+            is_internal,
+            shard,
+            slot,
+            rules: ArcSwap::from_pointee(rules),
+            waiters: Waiters::default(),
+            leader_epoch: AtomicI32::new(LeaderEpoch::NONE.0),
+            view: log.view(),
+        });
+        Self {
+            handle,
+            log,
+            durability: Durability::PageCache,
+            min_insync_wanted: 1,
+            in_sync_replicas: 1,
+            replicas: 1,
+            staged: Vec::new(),
+            unsynced: VecDeque::new(),
+            syncer,
+        }
+    }
+
+    /// Takes over the topic's settings.
+    pub fn set_settings(&mut self, settings: TopicSettings) {
+        self.log.set_config(settings.log);
+        self.handle.rules.store(Arc::new(settings.rules));
+        self.durability = settings.durability;
+        self.min_insync_wanted = settings.min_insync_replicas;
+    }
+
+    pub fn set_replicas(&mut self, in_sync: usize, all: usize) {
+        self.in_sync_replicas = in_sync;
+        self.replicas = all;
+    }
+
+    /// Leads from now on, in `epoch`. The only replica has everything, so all of the log is committed.
+    pub fn become_leader(&mut self, epoch: LeaderEpoch) {
+        self.log.become_leader(epoch);
+        self.log.set_high_watermark(self.log.log_end_offset());
+        self.handle.leader_epoch.store(epoch.0, Ordering::Release);
+        self.handle.waiters.wake();
+    }
+
+    /// Leads no more: waiting acknowledgements and long polls are told.
+    pub fn resign(&mut self) {
+        self.handle.leader_epoch.store(LeaderEpoch::NONE.0, Ordering::Release);
+        for (_, _, completion) in self.unsynced.drain(..) {
+            completion.complete(AppendOutcome::failed(ErrorCode::NotLeaderOrFollower));
+        }
+        self.handle.waiters.wake();
+    }
+
+    /// Accepts a batch; [`Partition::write_staged`] must follow. Whether it is the first since the last write.
+    pub fn stage(&mut self, append: StagedAppend, now: Millis) -> bool {
+        let StagedAppend { batch, acks, completion } = append;
+        let epoch = self.handle.leader_epoch();
+        if !epoch.is_some() {
+            completion.complete(AppendOutcome::failed(ErrorCode::NotLeaderOrFollower));
+            return false;
+        }
+        if acks == Acks::All && self.in_sync_replicas < self.min_insync_wanted.min(self.replicas) {
+            completion.complete(AppendOutcome::failed(ErrorCode::NotEnoughReplicas));
+            return false;
+        }
+        let origin = match &completion {
+            Completion::Produce { .. } => AppendOrigin::Client { verification: None },
+            Completion::Call(_) => AppendOrigin::Coordinator { verification: None },
+        };
+        match self.log.stage(batch, epoch, origin, now) {
+            Ok(staged) => {
+                self.staged.push((staged, acks, completion));
+                self.staged.len() == 1
+            }
+            Err(error) => {
+                let outcome = AppendOutcome {
+                    log_start_offset: self.log.log_start_offset(),
+                    ..AppendOutcome::failed(error.error_code())
+                };
+                completion.complete(outcome);
+                false
+            }
+        }
+    }
+
+    /// Writes what was staged, shows it to readers and acknowledges it, or leaves that to the syncer.
+    pub fn write_staged(&mut self) {
+        let written = self.log.write_staged();
+        if written.is_ok() {
+            self.log.set_high_watermark(self.log.log_end_offset());
+            self.handle.waiters.wake();
+        }
+        let log_start_offset = self.log.log_start_offset();
+        let mut staged = std::mem::take(&mut self.staged);
+        for (staged, acks, completion) in staged.drain(..) {
+            let outcome = match &written {
+                Ok(_) => AppendOutcome {
+                    base_offset: staged.base_offset,
+                    log_append_time: staged.log_append_time,
+                    log_start_offset,
+                    ..AppendOutcome::failed(ErrorCode::None)
+                },
+                Err(error) => AppendOutcome::failed(error.error_code()),
+            };
+            let waits = self.durability == Durability::Fsync
+                && acks != Acks::None
+                && written.is_ok()
+                && staged.last_offset >= self.log.synced_offset();
+            if waits {
+                self.unsynced.push_back((staged.last_offset, outcome, completion));
+            } else {
+                completion.complete(outcome);
+            }
+        }
+        self.staged = staged;
+        if !self.unsynced.is_empty() {
+            self.syncer.request(&self.handle);
+        }
+    }
+
+    /// Acknowledges what a finished sync covers, or refuses everything if it failed: such data may be gone.
+    pub fn synced(&mut self, result: Result<(), StorageError>) {
+        let failed = result.err().map(|error| error.error_code());
+        while let Some((last_offset, ..)) = self.unsynced.front() {
+            if failed.is_none() && *last_offset >= self.log.synced_offset() {
+                break;
+            }
+            let Some((_, outcome, completion)) = self.unsynced.pop_front() else { break };
+            completion.complete(failed.map_or(outcome, AppendOutcome::failed));
+        }
+        if !self.unsynced.is_empty() {
+            self.syncer.request(&self.handle);
+        }
+    }
 }

@@ -8,12 +8,15 @@
 //! which it was pushed. After every drain what was staged has been written and its waiters were told.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
+use ottla_model::{ErrorCode, Millis};
 use parking_lot::{Mutex, MutexGuard};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::partition::{Partition, StagedAppend};
+use crate::clock;
 
 /// Work that one caller does for others before a helper takes over, so that its own answers are not held up.
 const DRAIN_ITEMS_MAX: usize = 1024;
@@ -34,6 +37,8 @@ pub enum Work {
 pub struct Shard {
     queue: Mutex<VecDeque<Work>>,
     state: Mutex<ShardState>,
+    /// Where a helper runs.
+    runtime: Handle,
 }
 
 /// The partitions of a shard, in slots.
@@ -46,8 +51,9 @@ pub struct ShardState {
 }
 
 impl Shard {
+    /// A shard without partitions. Must be called inside a runtime.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { queue: Mutex::default(), state: Mutex::default() })
+        Arc::new(Self { queue: Mutex::default(), state: Mutex::default(), runtime: Handle::current() })
     }
 
     /// Puts work into the queue without doing it; [`Shard::enter`] must follow.
@@ -65,7 +71,7 @@ impl Shard {
                 if done > DRAIN_ITEMS_MAX {
                     drop(state);
                     let shard = Arc::clone(self);
-                    tokio::spawn(async move { shard.enter() });
+                    self.runtime.spawn(async move { shard.enter() });
                     return;
                 }
             }
@@ -89,6 +95,18 @@ impl Shard {
         result.await.expect("a shard runs every task that was pushed")
     }
 
+    /// As [`Shard::run`], for threads outside the runtime.
+    pub fn run_blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        task: impl FnOnce(&mut ShardState) -> T + Send + 'static,
+    ) -> T {
+        let (done, result) = mpsc::sync_channel(1);
+        self.submit(move |state| {
+            let _ = done.send(task(state));
+        });
+        result.recv().expect("a shard runs every task that was pushed")
+    }
+
     /// Runs `task` inside the shard, in turn, and does not wait for it.
     pub fn submit(self: &Arc<Self>, task: impl FnOnce(&mut ShardState) + Send + 'static) {
         self.push(Work::Task(Box::new(task)));
@@ -104,11 +122,12 @@ impl Shard {
 
 impl ShardState {
     fn run(&mut self) -> usize {
+        let now = clock::now();
         let mut batch = std::mem::take(&mut self.batch);
         let count = batch.len();
         for work in batch.drain(..) {
             match work {
-                Work::Append { slot, append } => self.stage(slot, append),
+                Work::Append { slot, append } => self.stage(slot, append, now),
                 Work::Task(task) => {
                     // A task sees everything that was pushed before it as written.
                     self.write_staged();
@@ -121,14 +140,14 @@ impl ShardState {
         count
     }
 
-    fn stage(&mut self, slot: Slot, append: StagedAppend) {
+    fn stage(&mut self, slot: Slot, append: StagedAppend, now: Millis) {
         match self.partition(slot) {
             Some(partition) => {
-                if partition.stage(append) {
+                if partition.stage(append, now) {
                     self.staged.push(slot);
                 }
             }
-            None => append.refuse(ottla_model::ErrorCode::NotLeaderOrFollower),
+            None => append.refuse(ErrorCode::NotLeaderOrFollower),
         }
     }
 

@@ -1,0 +1,162 @@
+//! What happens to logs from time to time: retention, deletion of files, checkpoints, syncs of what lies dirty.
+//!
+//! One thread per broker takes turns; nothing here is on a request's way. A fault is logged and left to the log,
+//! which is offline then.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_commit_log::{LogDir, SyncKind};
+use tracing::warn;
+
+use super::Broker;
+use super::partition::PartitionHandle;
+use crate::clock;
+
+const TICK: Duration = Duration::from_secs(1);
+/// What was written this long ago the kernel has mostly written back, so that a sync costs little.
+const SYNC_AFTER: Duration = Duration::from_secs(30);
+
+/// Runs the turns until the broker stops. Blocks its thread.
+pub struct Background {
+    broker: Arc<Broker>,
+    retention: Turn,
+    recovery_points: Turn,
+    log_starts: Turn,
+    high_watermarks: Turn,
+    dirty: Turn,
+}
+
+/// Something that is due every so often.
+struct Turn {
+    interval: Duration,
+    last: Instant,
+}
+
+impl Turn {
+    fn every_ms(interval_ms: i64) -> Self {
+        Self { interval: Duration::from_millis(interval_ms.max(1) as u64), last: Instant::now() }
+    }
+
+    fn is_due(&mut self, now: Instant) -> bool {
+        let due = now.duration_since(self.last) >= self.interval;
+        if due {
+            self.last = now;
+        }
+        due
+    }
+}
+
+impl Background {
+    pub fn new(broker: &Arc<Broker>) -> Self {
+        let config = &broker.config;
+        Self {
+            broker: Arc::clone(broker),
+            retention: Turn::every_ms(config.log_manager.retention_check_interval_ms),
+            recovery_points: Turn::every_ms(config.log_manager.recovery_point_checkpoint_interval_ms.into()),
+            log_starts: Turn::every_ms(config.log_manager.start_offset_checkpoint_interval_ms.into()),
+            high_watermarks: Turn::every_ms(config.replication.high_watermark_checkpoint_interval_ms),
+            dirty: Turn::every_ms(SYNC_AFTER.as_millis() as i64),
+        }
+    }
+
+    /// Takes turns until `stop` is signalled or dropped.
+    pub fn run(mut self, stop: &std::sync::mpsc::Receiver<()>) {
+        while stop.recv_timeout(TICK) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            self.tick(Instant::now());
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        let retention = self.retention.is_due(now);
+        let dirty = self.dirty.is_due(now);
+        for handle in self.broker.table().partitions() {
+            if retention {
+                apply_retention(handle);
+            }
+            if dirty {
+                sync(handle);
+            }
+            maintain(handle);
+        }
+        let (recovery_points, log_starts, high_watermarks) = (
+            self.recovery_points.is_due(now) || dirty,
+            self.log_starts.is_due(now) || retention,
+            self.high_watermarks.is_due(now),
+        );
+        for dir in &self.broker.dirs {
+            let written = [
+                recovery_points.then(|| dir.dir.checkpoint_recovery_points()),
+                log_starts.then(|| dir.dir.checkpoint_log_starts()),
+                high_watermarks.then(|| dir.dir.checkpoint_high_watermarks()),
+            ];
+            for error in written.into_iter().flatten().filter_map(Result::err) {
+                warn!(dir = %dir.dir.path().display(), %error, "cannot write a checkpoint");
+            }
+        }
+    }
+}
+
+fn apply_retention(handle: &Arc<PartitionHandle>) {
+    let slot = handle.slot;
+    handle.shard.submit(move |state| {
+        if let Some(partition) = state.partition(slot)
+            && let Err(error) = partition.log.apply_retention(clock::now())
+        {
+            warn!(partition = %partition.handle.name, %error, "cannot apply retention");
+        }
+    });
+}
+
+/// Makes what lies dirty durable, so that a restart after a crash has little to look at.
+fn sync(handle: &Arc<PartitionHandle>) {
+    let view = handle.view();
+    if view.recovery_point() == view.log_end_offset() {
+        return;
+    }
+    let slot = handle.slot;
+    let job =
+        handle.shard.run_blocking(move |state| state.partition(slot)?.log.sync_job(SyncKind::Checkpoint));
+    let Some(job) = job else { return };
+    let outcome = job.run();
+    handle.shard.submit(move |state| {
+        if let Some(partition) = state.partition(slot)
+            && let Err(error) = partition.log.complete_sync(outcome)
+        {
+            warn!(partition = %partition.handle.name, %error, "cannot sync");
+        }
+    });
+}
+
+/// Lets a log forget what it need not keep, and removes files whose time has come.
+fn maintain(handle: &Arc<PartitionHandle>) {
+    let slot = handle.slot;
+    let job = handle.shard.run_blocking(move |state| {
+        let partition = state.partition(slot)?;
+        let now = clock::now();
+        partition.log.maintain(now);
+        partition.log.delete_job(now)
+    });
+    if let Some(Err(error)) = job.map(|job| job.run()) {
+        warn!(partition = %handle.name, %error, "cannot remove deleted segments");
+    }
+}
+
+/// Removes the directory of a deleted partition after a delay.
+pub fn remove_later(dir: LogDir, path: PathBuf, delay_ms: i64) {
+    let delay = Duration::from_millis(delay_ms.max(0) as u64);
+    let removal = move || {
+        if let Err(error) = dir.remove_dir(&path) {
+            warn!(path = %path.display(), %error, "cannot remove a deleted partition");
+        }
+    };
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn(async move {
+            tokio::time::sleep(delay).await;
+            tokio::task::spawn_blocking(removal);
+        })),
+        // Without a runtime the node is stopping; the next start removes it.
+        Err(_) => {}
+    }
+}

@@ -1,0 +1,288 @@
+//! Keeps the broker's partitions in step with the metadata image: creates, leads, resigns, deletes, and passes
+//! changed settings on.
+//!
+//! Runs on the thread that publishes images, one image after the other; may wait for the disk. Invariant: after an
+//! image was applied, the table has every topic of it, and a handle for every partition that lives here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ottla_commit_log::{Disposition, Log, StorageError};
+use ottla_metadata::configs::Layers;
+use ottla_metadata::{ConfigResource, ConfigResourceType, MetadataImage, PartitionRegistration, TopicImage};
+use ottla_metadata::{MetadataChanges, TopicChangeKind};
+use ottla_model::{BrokerEpoch, NodeId, TopicPartition, Uuid};
+use tracing::{error, info, warn};
+
+use super::internal_topics;
+use super::partition::{Partition, PartitionHandle};
+use super::shard::ShardState;
+use super::table::{PartitionTable, TopicPartitions};
+use super::topic_settings::TopicSettings;
+use super::{Broker, BrokerDir};
+use crate::clock;
+
+/// Applies images to a broker.
+pub struct Reconciler {
+    broker: Arc<Broker>,
+    /// Found on disk and not taken up yet, with the index of their directory.
+    loaded: HashMap<TopicPartition, (usize, Log)>,
+}
+
+/// What loading the directories found.
+#[derive(Clone, Copy, Debug)]
+pub struct Loaded {
+    pub logs: usize,
+    pub bytes_scanned: u64,
+    pub clean: bool,
+    /// The epoch at which the broker stopped cleanly; -1 if it did not.
+    pub previous_broker_epoch: BrokerEpoch,
+}
+
+impl Reconciler {
+    /// Loads the logs of every directory that the image gives to this broker; others are put aside as strays.
+    pub fn load(broker: &Arc<Broker>, image: &MetadataImage) -> Result<(Self, Loaded), StorageError> {
+        let layers = image.configs.layers(broker.node_id, broker.config.static_broker.clone());
+        let threads =
+            broker.layers().broker("num.recovery.threads.per.data.dir").and_then(|value| value.as_i64());
+        let mut reconciler = Self { broker: Arc::clone(broker), loaded: HashMap::new() };
+        let mut sum =
+            Loaded { logs: 0, bytes_scanned: 0, clean: true, previous_broker_epoch: BrokerEpoch::NONE };
+        for (index, dir) in broker.dirs.iter().enumerate() {
+            let choose = |partition: &TopicPartition, topic_id: Option<Uuid>| {
+                disposition(image, &layers, broker.node_id, partition, topic_id)
+            };
+            let threads = threads.unwrap_or(2).max(1) as usize;
+            let found = dir.dir.load_all(threads, &choose, clock::now())?;
+            sum.bytes_scanned += found.report.bytes_scanned;
+            sum.previous_broker_epoch = match index {
+                0 => found.previous_broker_epoch,
+                _ if found.previous_broker_epoch == sum.previous_broker_epoch => sum.previous_broker_epoch,
+                _ => BrokerEpoch::NONE,
+            };
+            sum.clean &= found.clean;
+            for path in found.deleted_dirs {
+                info!(path = %path.display(), "removing the rest of a deleted partition");
+                dir.dir.remove_dir(&path)?;
+            }
+            for log in found.logs {
+                sum.logs += 1;
+                let partition = log.partition().clone();
+                if let Some((other, _)) = reconciler.loaded.insert(partition.clone(), (index, log)) {
+                    return Err(StorageError::Corrupt {
+                        path: dir.dir.path().join(partition.to_string()),
+                        reason: format!("also lies in {}", broker.dirs[other].dir.path().display()),
+                    });
+                }
+            }
+        }
+        Ok((reconciler, sum))
+    }
+
+    /// Takes up every topic of the first image.
+    pub fn start(&mut self, image: &MetadataImage) {
+        let layers = self.layers(image);
+        let mut table = PartitionTable::default();
+        for topic in image.topics.iter() {
+            self.apply_topic(image, &layers, topic, &mut table);
+        }
+        self.broker.table.store(Arc::new(table));
+    }
+
+    /// Does what an image asks for beyond the one before.
+    pub fn apply(&mut self, image: &MetadataImage, changes: &MetadataChanges) {
+        if changes.topics.is_empty() && changes.configs.is_empty() {
+            return;
+        }
+        let layers = self.layers(image);
+        if !changes.topics.is_empty() {
+            let mut table = PartitionTable::clone(&self.broker.table.load());
+            for (id, change) in &changes.topics {
+                if change.kind == TopicChangeKind::Deleted {
+                    if let Some(topic) = table.remove(*id) {
+                        topic.partitions.iter().flatten().for_each(|handle| self.delete(handle));
+                    }
+                } else if let Some(topic) = image.topics.by_id(*id) {
+                    self.apply_topic(image, &layers, topic, &mut table);
+                }
+            }
+            self.broker.table.store(Arc::new(table));
+        }
+        self.apply_configs(image, &layers, changes);
+    }
+
+    fn layers(&self, image: &MetadataImage) -> Layers {
+        image.configs.layers(self.broker.node_id, self.broker.config.static_broker.clone())
+    }
+
+    fn apply_topic(
+        &mut self,
+        image: &MetadataImage,
+        layers: &Layers,
+        topic: &TopicImage,
+        table: &mut PartitionTable,
+    ) {
+        let known = table.topic_by_id(topic.id).cloned();
+        let settings = TopicSettings::resolve(layers, &image.configs.topic(&topic.name));
+        let count = topic.partitions.keys().next_back().map_or(0, |last| *last as usize + 1);
+        let mut partitions = vec![None; count];
+        for (index, registration) in &topic.partitions {
+            let slot = *index as usize;
+            let handle = known.as_ref().and_then(|known| known.partitions.get(slot).cloned().flatten());
+            let lives_here = registration.replicas.contains(&self.broker.node_id);
+            partitions[slot] = match handle {
+                Some(handle) if lives_here => {
+                    self.follow(&handle, registration);
+                    Some(handle)
+                }
+                Some(handle) => {
+                    self.delete(&handle);
+                    None
+                }
+                None if lives_here => {
+                    let name = TopicPartition::new(Arc::clone(&topic.name), *index);
+                    match self.create(&name, topic.id, registration, &settings) {
+                        Ok(handle) => Some(handle),
+                        Err(error) => {
+                            error!(partition = %name, %error, "cannot open the partition's log");
+                            None
+                        }
+                    }
+                }
+                None => None,
+            };
+        }
+        table.insert(TopicPartitions { name: Arc::clone(&topic.name), id: topic.id, partitions });
+    }
+
+    /// Takes up a log that was found on disk, or makes a new one.
+    fn create(
+        &mut self,
+        name: &TopicPartition,
+        topic_id: Uuid,
+        registration: &PartitionRegistration,
+        settings: &TopicSettings,
+    ) -> Result<Arc<PartitionHandle>, StorageError> {
+        let (dir, mut log) = match self.loaded.remove(name) {
+            Some((index, log)) => (&self.broker.dirs[index], log),
+            None => {
+                let dir = self.choose_dir(registration);
+                (dir, dir.dir.create_log(name, topic_id, settings.log.clone(), clock::now())?)
+            }
+        };
+        log.set_topic_id(topic_id)?;
+        let shard = Arc::clone(self.broker.shard_of(name));
+        let syncer = Arc::clone(&dir.syncer);
+        let is_internal = internal_topics::is_internal(&name.topic);
+        let (settings, registration) = (settings.clone(), registration.clone());
+        let (node_id, owner) = (self.broker.node_id, Arc::clone(&shard));
+        let handle = shard.run_blocking(move |state| {
+            let slot = state.add(|slot| {
+                let mut partition =
+                    Partition::new(log, topic_id, is_internal, settings.rules, (owner, slot), syncer);
+                partition.set_settings(settings);
+                partition
+            });
+            let partition = state.partition(slot).expect("just added");
+            lead_if_chosen(partition, node_id, &registration);
+            Arc::clone(&partition.handle)
+        });
+        Ok(handle)
+    }
+
+    /// The directory that the controller chose, else the one with the fewest logs.
+    fn choose_dir(&self, registration: &PartitionRegistration) -> &BrokerDir {
+        let dirs = &self.broker.dirs;
+        let assigned = registration.directory(self.broker.node_id);
+        dirs.iter()
+            .find(|dir| Some(dir.id) == assigned)
+            .or_else(|| dirs.iter().min_by_key(|dir| dir.dir.log_count()))
+            .expect("a broker has a log directory")
+    }
+
+    fn follow(&self, handle: &Arc<PartitionHandle>, registration: &PartitionRegistration) {
+        let (node_id, registration) = (self.broker.node_id, registration.clone());
+        with_partition(handle, move |_, partition| lead_if_chosen(partition, node_id, &registration));
+    }
+
+    /// Stops a partition and renames its directory; the files go after `file.delete.delay.ms`.
+    fn delete(&self, handle: &Arc<PartitionHandle>) {
+        let slot = handle.slot;
+        let removed = handle.shard.run_blocking(move |state| {
+            let mut partition = state.take(slot)?;
+            partition.resign();
+            Some(partition)
+        });
+        let Some(partition) = removed else { return };
+        let Some(dir) = self.broker.dir_of(&partition.log) else { return };
+        let delay_ms = partition.log.config().file_delete_delay_ms;
+        match dir.dir.delete_log(partition.log) {
+            Ok(path) => {
+                info!(partition = %handle.name, "deleted");
+                super::background::remove_later(dir.dir.clone(), path, delay_ms);
+            }
+            Err(error) => warn!(partition = %handle.name, %error, "cannot delete the partition's log"),
+        }
+    }
+
+    fn apply_configs(&self, image: &MetadataImage, layers: &Layers, changes: &MetadataChanges) {
+        let is_broker = |resource: &ConfigResource| resource.kind == ConfigResourceType::Broker;
+        let broker_changed = changes.configs.iter().any(is_broker);
+        for topic in image.topics.iter() {
+            if !broker_changed && !changes.configs.contains(&ConfigResource::topic(&topic.name)) {
+                continue;
+            }
+            let settings = TopicSettings::resolve(layers, &image.configs.topic(&topic.name));
+            let table = self.broker.table.load();
+            let Some(known) = table.topic_by_id(topic.id) else { continue };
+            for handle in known.partitions.iter().flatten() {
+                let settings = settings.clone();
+                with_partition(handle, move |_, partition| partition.set_settings(settings));
+            }
+        }
+    }
+}
+
+/// Whether a log on disk belongs to a partition of this broker.
+fn disposition(
+    image: &MetadataImage,
+    layers: &Layers,
+    node_id: NodeId,
+    partition: &TopicPartition,
+    topic_id: Option<Uuid>,
+) -> Disposition {
+    let known =
+        image.topics.by_name(&partition.topic).filter(|topic| topic_id.is_none_or(|id| id == topic.id));
+    let registration = known.and_then(|topic| topic.partitions.get(&partition.partition));
+    match registration {
+        Some(registration) if registration.replicas.contains(&node_id) => {
+            Disposition::Load(TopicSettings::resolve(layers, &image.configs.topic(&partition.topic)).log)
+        }
+        _ => {
+            warn!(%partition, "the metadata does not know this partition here: set aside as -stray");
+            Disposition::Stray
+        }
+    }
+}
+
+fn lead_if_chosen(partition: &mut Partition, node_id: NodeId, registration: &PartitionRegistration) {
+    partition.set_replicas(registration.isr.len(), registration.replicas.len());
+    if registration.leader != node_id {
+        partition.resign();
+    } else if partition.handle.leader_epoch() != registration.leader_epoch {
+        partition.become_leader(registration.leader_epoch);
+    }
+}
+
+/// Runs `task` with the partition inside its shard, unless it is gone.
+fn with_partition(
+    handle: &Arc<PartitionHandle>,
+    task: impl FnOnce(&Arc<PartitionHandle>, &mut Partition) + Send + 'static,
+) {
+    let target = Arc::clone(handle);
+    handle.shard.run_blocking(move |state: &mut ShardState| {
+        if let Some(partition) = state.partition(target.slot) {
+            task(&target, partition);
+        }
+    });
+}

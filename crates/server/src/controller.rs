@@ -1,0 +1,3 @@
+//! stub
+#[derive(Clone)]
+pub struct ControllerHandle;

@@ -1,0 +1,33 @@
+//! A node: what its roles share, and what starts and stops in which order.
+
+use std::sync::Arc;
+
+use arc_swap::Guard;
+use ottla_metadata::MetadataImage;
+use ottla_model::NodeId;
+
+use crate::broker::Broker;
+
+/// A running node.
+pub struct Node {
+    broker: Arc<Broker>,
+}
+
+impl Node {
+    pub fn id(&self) -> NodeId {
+        self.broker.node_id
+    }
+
+    pub fn cluster_id(&self) -> &str {
+        &self.broker.cluster_id
+    }
+
+    pub fn image(&self) -> Guard<Arc<MetadataImage>> {
+        self.broker.image()
+    }
+
+    /// The broker role. Only called for requests on a broker's listener.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+}
