@@ -1,5 +1,6 @@
 //! The codec against real bytes, against itself, against other implementations, and against hostile bytes.
 
+mod differential;
 mod frames;
 mod golden;
 mod random;
