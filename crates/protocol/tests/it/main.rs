@@ -3,5 +3,6 @@
 mod differential;
 mod frames;
 mod golden;
+mod hostile;
 mod random;
 mod round_trip;
