@@ -33,6 +33,8 @@ public final class Runner {
         final InputStream in;
         final ByteArrayOutputStream out = new ByteArrayOutputStream();
         final ByteArrayOutputStream err = new ByteArrayOutputStream();
+        /** The status of the first exit; what a tool prints after it would never have been seen. */
+        volatile Integer exited;
 
         Streams(byte[] stdin) {
             in = new ByteArrayInputStream(stdin);
@@ -41,11 +43,8 @@ public final class Runner {
 
     /** Thrown in place of leaving the JVM. */
     private static final class Exit extends Error {
-        final int status;
-
         Exit(int status) {
             super("exit " + status, null, false, false);
-            this.status = status;
         }
     }
 
@@ -127,13 +126,11 @@ public final class Runner {
     private static int call(ClassLoader classes, String name, String[] arguments) {
         try {
             classes.loadClass(name).getMethod("main", String[].class).invoke(null, (Object) arguments);
-            return 0;
+            return CURRENT.get().exited == null ? 0 : CURRENT.get().exited;
         } catch (InvocationTargetException thrown) {
             Throwable cause = thrown.getCause();
-            for (Throwable t = cause; t != null; t = t.getCause()) {
-                if (t instanceof Exit exit) {
-                    return exit.status;
-                }
+            if (CURRENT.get().exited != null) {
+                return CURRENT.get().exited;
             }
             System.err.println("Exception in thread \"main\" " + cause);
             if (System.getProperty("e2e.trace") != null) {
@@ -169,6 +166,10 @@ public final class Runner {
         Class<?> procedure = classes.loadClass(home + "Exit$Procedure");
         Object leave = Proxy.newProxyInstance(classes, new Class<?>[] {procedure}, (self, method, given) -> {
             if (method.getName().equals("execute")) {
+                Streams streams = CURRENT.get();
+                if (streams != null && streams.exited == null) {
+                    streams.exited = (Integer) given[0];
+                }
                 throw new Exit((Integer) given[0]);
             }
             return method.getName().equals("hashCode") ? (Object) 1 : method.getName().equals("equals") ? (Object) false : "exit";
@@ -193,6 +194,9 @@ public final class Runner {
 
         private OutputStream target() {
             Streams streams = CURRENT.get();
+            if (streams != null && streams.exited != null) {
+                return OutputStream.nullOutputStream();
+            }
             return streams == null ? stray : out ? streams.out : streams.err;
         }
 

@@ -1,0 +1,226 @@
+//! Load over a node that dies and returns, and the audit of what it left: the independent record is
+//! `clients/python/load.py`'s ledger.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::node::Node;
+use crate::wire::{Body, Connection, Cursor, Header, request};
+use crate::{artifacts, process};
+
+/// A running producer and consumer with their ledger.
+pub struct Load {
+    child: Child,
+    topic: String,
+    group: String,
+    ledger: PathBuf,
+    errors: PathBuf,
+}
+
+/// What the audit found to be in order.
+#[derive(Debug)]
+pub struct Audit {
+    /// Records acknowledged, found exactly once at the offset that was told.
+    pub acknowledged: usize,
+    /// Commits acknowledged.
+    pub commits: usize,
+}
+
+impl Load {
+    /// Creates the topic (3 partitions) and starts the load.
+    pub fn start(node: &Node, topic: &str) -> Result<Load> {
+        Connection::open(node.address(), Duration::from_secs(20))?.create_topic(topic, 3, &[])?;
+        let group = format!("{topic}-group");
+        let ledger = node.home().join(format!("{topic}.ledger"));
+        let errors = node.home().join(format!("{topic}.errors"));
+        let mut command = process::bound(&artifacts::python()?.display().to_string());
+        command.arg(artifacts::crate_dir().join("clients/python/load.py"));
+        command.args([&node.bootstrap(), topic, &group]).arg(&ledger);
+        command.stdin(Stdio::piped()).stdout(Stdio::null());
+        command.stderr(fs::File::create(&errors).context("create the load's error file")?);
+        let child = process::spawn(command)?;
+        Ok(Load { child, topic: topic.into(), group, ledger, errors })
+    }
+
+    /// Waits until this many more records than now are acknowledged.
+    pub fn await_progress(&mut self, records: usize) -> Result<()> {
+        let goal = self.acknowledged()? + records;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.acknowledged()? < goal {
+            if let Some(status) = self.child.try_wait()? {
+                bail!(
+                    "the load ended with {status}: {}",
+                    fs::read_to_string(&self.errors).unwrap_or_default()
+                );
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "the load makes no progress: {} of {goal}",
+                self.acknowledged()?
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn acknowledged(&self) -> Result<usize> {
+        Ok(self.facts()?.iter().filter(|line| line.starts_with("sent ")).count())
+    }
+
+    fn facts(&self) -> Result<Vec<String>> {
+        let text = match fs::read_to_string(&self.ledger) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error).context("read the ledger"),
+        };
+        // The last line may be half written.
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        Ok(text[..whole].lines().map(Into::into).collect())
+    }
+
+    /// The highest commit acknowledged so far, by partition.
+    pub fn committed(&self) -> Result<BTreeMap<i32, i64>> {
+        let mut highest = BTreeMap::new();
+        for line in self.facts()? {
+            if let Some(rest) = line.strip_prefix("committed ") {
+                let [partition, offset] = numbers(rest)?;
+                let entry = highest.entry(partition as i32).or_insert(offset);
+                *entry = offset.max(*entry);
+            }
+        }
+        Ok(highest)
+    }
+
+    /// Checks that no committed offset is behind what had been acknowledged before.
+    pub fn check_group(&self, node: &Node, before: &BTreeMap<i32, i64>) -> Result<()> {
+        let now = group_offsets(node, &self.group, &self.topic, 3)?;
+        for (partition, offset) in before {
+            let found = now.get(partition).copied().unwrap_or(-1);
+            ensure!(
+                found >= *offset,
+                "the group is at {found} of partition {partition} and was told {offset}"
+            );
+        }
+        Ok(())
+    }
+
+    /// Ends the load, lets it drain, and compares what is in the topic with what was acknowledged.
+    pub fn finish(mut self, node: &Node) -> Result<Audit> {
+        drop(self.child.stdin.take());
+        match process::wait(&mut self.child, Duration::from_secs(150))? {
+            Some(status) if status.success() => {}
+            other => {
+                let _ = self.child.kill();
+                bail!(
+                    "the load ended with {other:?}: {}",
+                    fs::read_to_string(&self.errors).unwrap_or_default()
+                );
+            }
+        }
+        let mut sent: HashMap<(i64, i64), i64> = HashMap::new();
+        let mut read: HashMap<(i64, i64), i64> = HashMap::new();
+        let (mut commits, mut count) = (0, 0);
+        for line in self.facts()? {
+            let (kind, rest) = line.split_once(' ').context("a fact has a kind")?;
+            match kind {
+                "sent" | "read" => {
+                    let [partition, offset, number] = numbers(rest)?;
+                    let facts = if kind == "sent" { &mut sent } else { &mut read };
+                    if let Some(other) = facts.insert((partition, offset), number) {
+                        ensure!(other == number, "{kind} at {partition}@{offset}: {other}, then {number}");
+                        ensure!(kind == "read", "{partition}@{offset} was acknowledged twice");
+                    }
+                }
+                "committed" => commits += 1,
+                "done" => [count] = numbers(rest)?,
+                _ => bail!("an unknown fact: {line}"),
+            }
+        }
+        ensure!(sent.len() as i64 == count, "{count} records were sent and {} acknowledged", sent.len());
+        let mut python = process::bound(&artifacts::python()?.display().to_string());
+        python
+            .arg(artifacts::crate_dir().join("clients/python/audit.py"))
+            .args([&node.bootstrap(), &self.topic]);
+        let output = process::output(python, Duration::from_secs(90))?;
+        ensure!(output.status.success(), "audit failed: {}", String::from_utf8_lossy(&output.stderr));
+        let (mut found, mut last) = (HashMap::new(), HashMap::new());
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let (_, partition, offset, _, value): (String, i64, i64, String, String) =
+                serde_json::from_str(line).with_context(|| format!("parse {line}"))?;
+            let number: i64 = value.parse().context("a value is a number")?;
+            ensure!(
+                sent.get(&(partition, offset)) == Some(&number),
+                "{number} at {partition}@{offset} was never acknowledged there"
+            );
+            if let Some(twice) = found.insert(number, (partition, offset)) {
+                bail!("{number} is at {twice:?} and again at {partition}@{offset}");
+            }
+            if let Some(previous) = last.insert(partition, number) {
+                ensure!(previous < number, "partition {partition} has {number} after {previous}");
+            }
+        }
+        ensure!(
+            found.len() == sent.len(),
+            "{} records were acknowledged and {} are there",
+            sent.len(),
+            found.len()
+        );
+        for ((partition, offset), number) in read {
+            ensure!(
+                found.get(&number) == Some(&(partition, offset)),
+                "{number} was read at {partition}@{offset}, where it is not"
+            );
+        }
+        Ok(Audit { acknowledged: sent.len(), commits })
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Committed offsets of a group, by OffsetFetch version 1.
+fn group_offsets(node: &Node, group: &str, topic: &str, partitions: i32) -> Result<BTreeMap<i32, i64>> {
+    let mut body = Body::new().string(group).i32(1).string(topic).i32(partitions);
+    for partition in 0..partitions {
+        body = body.i32(partition);
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let mut connection = Connection::open(node.address(), Duration::from_secs(10))?;
+        // FindCoordinator makes the node load (or create) the offsets topic.
+        connection.ask(&request(10, 0, 7, Header::Plain, Body::new().string(group)))?;
+        let answer = connection.ask(&request(9, 1, 8, Header::Plain, body.clone()))?;
+        let mut cursor = Cursor(&answer);
+        ensure!(cursor.i32()? == 1 && cursor.string()? == topic, "OffsetFetch answers another topic");
+        let (mut offsets, mut retry) = (BTreeMap::new(), false);
+        for _ in 0..cursor.i32()? {
+            let (partition, offset) = (cursor.i32()?, cursor.i64()?);
+            cursor.string()?;
+            match cursor.i16()? {
+                0 => drop(offsets.insert(partition, offset)),
+                14..=16 => retry = true,
+                error => bail!("OffsetFetch of partition {partition}: error {error}"),
+            }
+        }
+        if !retry {
+            return Ok(offsets);
+        }
+        ensure!(Instant::now() < deadline, "the group's coordinator does not come back");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn numbers<const N: usize>(text: &str) -> Result<[i64; N]> {
+    let parsed: Vec<i64> =
+        text.split(' ').map(str::parse).collect::<Result<_, _>>().context("parse a fact")?;
+    parsed.try_into().map_err(|_| anyhow::anyhow!("a fact has {N} numbers: {text}"))
+}
