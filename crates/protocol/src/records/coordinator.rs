@@ -32,6 +32,14 @@ macro_rules! coordinator_records {
                 }
             }
 
+            /// The name of the record's type, such as `OffsetCommit`.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$name(_) => stringify!($name),)*
+                    Self::Unknown { .. } => "unknown",
+                }
+            }
+
             /// Decodes a record's key. A type that is not known is no error: readers skip such records.
             pub fn decode(key: Bytes) -> Result<Self, DecodeError> {
                 let mut d = Decoder::new(key);
