@@ -1,0 +1,51 @@
+//! `ottla`: one binary for the server and its tools. One file per command.
+//!
+//! Owns the process: allocator, arguments, the terminal log, exit codes. Whatever goes wrong ends as one line
+//! `error: …` on stderr and a non-zero exit code; nobody is shown a backtrace for a full disk.
+
+mod dump;
+mod server;
+mod terminal_log;
+mod utc;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Apache Kafka, rebuilt in Rust: brokers, controllers and tools in one binary.
+///
+/// Without a command, `ottla` starts one node that is broker and controller, with its data in ./ottla-data.
+#[derive(Parser)]
+#[command(name = "ottla", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    server: server::Options,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a node (the default command)
+    Server(server::Args),
+    /// Print files of a log directory: segments, indexes, snapshots, checkpoints
+    Dump(dump::Args),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command.unwrap_or_else(|| Command::Server(arguments.server.into())) {
+        Command::Server(args) => server::run(args),
+        Command::Dump(args) => dump::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
