@@ -108,4 +108,35 @@ mod tests {
             "--override: num.partitions=0: Value must be at least 1 (an INT, at least 1)"
         );
     }
+
+    /// Each block of testdata/config-rules.txt: settings, what Kafka does with them, what we say.
+    #[test]
+    fn rules_across_settings_are_kafkas() {
+        const BASE: &str = "node.id=1\nprocess.roles=broker,controller\n\
+             listeners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093\n\
+             controller.listener.names=CONTROLLER\ncontroller.quorum.bootstrap.servers=127.0.0.1:9093\n";
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/config-rules.txt");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (head, blocks) = text.split_once("\n\n").unwrap();
+        let mut rewritten = vec![head.to_owned()];
+        for block in blocks.trim_end().split("\n\n") {
+            let (settings, outcome) = block.split_once("---- ").unwrap();
+            let kafka = outcome.lines().next().unwrap();
+            let properties = Properties::parse("file", &format!("{BASE}{settings}")).unwrap();
+            let outcome = ServerConfig::from_properties(&properties);
+            assert_eq!(outcome.is_ok(), kafka == "Apache Kafka starts", "{settings}");
+            let ours = match outcome {
+                Ok((_, warnings)) => {
+                    warnings.into_iter().map(|warning| format!("\nwarning: {warning}")).collect()
+                }
+                Err(error) => format!("\n{error}"),
+            };
+            rewritten.push(format!("{settings}---- {kafka}{ours}"));
+        }
+        let rewritten = rewritten.join("\n\n") + "\n";
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            std::fs::write(path, &rewritten).unwrap();
+        }
+        assert!(text == rewritten, "differs from {path}; UPDATE_EXPECT=1 rewrites it:\n{rewritten}");
+    }
 }

@@ -299,14 +299,21 @@ impl ServerConfig {
         let listeners = endpoints("listeners");
         let mut advertised_listeners = endpoints("advertised.listeners");
         // Controllers may advertise theirs too; what is not advertised is told as opened.
-        let is_controller = |endpoint: &&Endpoint| controller_listener_names.contains(&endpoint.listener);
-        if !advertised_listeners.iter().any(|endpoint| !is_controller(&endpoint)) && roles.broker {
-            advertised_listeners.extend(listeners.iter().filter(|e| !is_controller(e)).cloned());
+        if !values.is_set("advertised.listeners") {
+            advertised_listeners = listeners.clone();
         }
-        let told: Vec<String> =
-            advertised_listeners.iter().map(|endpoint| endpoint.listener.clone()).collect();
-        advertised_listeners
-            .extend(listeners.iter().filter(|e| is_controller(e) && !told.contains(&e.listener)).cloned());
+        let told = |name: &str| advertised_listeners.iter().any(|endpoint| endpoint.listener == name);
+        let untold = |e: &&Endpoint| controller_listener_names.contains(&e.listener) && !told(&e.listener);
+        let mut untold: Vec<Endpoint> = listeners.iter().filter(untold).cloned().collect();
+        advertised_listeners.append(&mut untold);
+        for endpoint in &mut advertised_listeners {
+            if endpoint.host == "0.0.0.0" && controller_listener_names.contains(&endpoint.listener) {
+                endpoint.host.clear();
+            }
+        }
+        if !roles.broker {
+            advertised_listeners.retain(|endpoint| controller_listener_names.contains(&endpoint.listener));
+        }
 
         let inter_broker_listener = values
             .text("inter.broker.listener.name")
