@@ -25,16 +25,8 @@ impl GroupType {
         }
     }
 
+    /// The name in answers; also the protocol type that `ListGroups` tells.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Consumer => "Consumer",
-            Self::Share => "Share",
-            Self::Streams => "Streams",
-        }
-    }
-
-    /// As `ListGroups` tells it.
-    pub fn protocol_type(self) -> &'static str {
         match self {
             Self::Consumer => "consumer",
             Self::Share => "share",

@@ -45,11 +45,9 @@ impl GroupCoordinator {
             let (group_type, state, protocol_type) = match &group.body {
                 None => continue,
                 Some(Body::Classic(group)) => {
-                    ("Classic", group.state.name(), group.protocol_type.clone().unwrap_or_default())
+                    ("classic", group.state.name(), group.protocol_type.clone().unwrap_or_default())
                 }
-                Some(Body::Other(group)) => {
-                    (group.kind.name(), group.state_name(), group.kind.protocol_type().into())
-                }
+                Some(Body::Other(group)) => (group.kind.name(), group.state_name(), group.kind.name().into()),
             };
             if matches(&request.states_filter, state) && matches(&request.types_filter, group_type) {
                 listed.push(ListedGroup {

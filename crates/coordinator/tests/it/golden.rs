@@ -81,16 +81,16 @@ fn the_whole_partition_gives_the_groups_that_kafka_had() {
     assert_eq!(
         list(&mut coordinator),
         [
-            "g-classic Classic Empty",
-            "g-classic-static Classic Empty",
-            "g-new Consumer Empty",
-            "g-share Share Empty",
-            "g-streams Streams Empty",
-            "g-tx Classic Empty",
-            "sw-cg0 Consumer Empty",
-            "sw-cg1 Consumer Empty",
-            "sw-join Classic Empty",
-            "sweep-g Classic Empty",
+            "g-classic classic Empty",
+            "g-classic-static classic Empty",
+            "g-new consumer Empty",
+            "g-share share Empty",
+            "g-streams streams Empty",
+            "g-tx classic Empty",
+            "sw-cg0 consumer Empty",
+            "sw-cg1 consumer Empty",
+            "sw-join classic Empty",
+            "sweep-g classic Empty",
         ]
     );
     let committed = |n| vec![("codec-gzip-0".to_owned(), n), ("codec-none-0".to_owned(), n)];
@@ -105,7 +105,7 @@ fn the_whole_partition_gives_the_groups_that_kafka_had() {
 fn members_of_other_group_types_keep_the_group_from_being_empty() {
     // Up to the batch in which the second consumer joined.
     let mut coordinator = replayed(13);
-    assert!(list(&mut coordinator).contains(&"g-new Consumer Stable".to_owned()));
+    assert!(list(&mut coordinator).contains(&"g-new consumer Stable".to_owned()));
     let Response::DeleteGroups(results) = ask(&mut coordinator, Request::DeleteGroups(vec!["g-new".into()]))
     else {
         panic!("not an answer to DeleteGroups");
