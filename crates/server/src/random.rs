@@ -1,0 +1,14 @@
+//! Random numbers of the node, for ids and hash seeds. Not for secrets.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Numbers that another process or another call will not give: a hash with keys of the operating system.
+pub fn u64() -> u64 {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    RandomState::new().hash_one(COUNTER.fetch_add(1, Ordering::Relaxed))
+}
+
+pub fn bytes16() -> [u8; 16] {
+    (u128::from(u64()) << 64 | u128::from(u64())).to_be_bytes()
+}
