@@ -1,8 +1,8 @@
-//! The log engine: segments, indexes, leader epochs, producer state, recovery, retention and compaction, in Apache Kafka's
-//! format to the byte.
+//! The log engine: segments, indexes, leader epochs, producer state, recovery, retention and compaction, in Apache
+//! Kafka's format to the byte.
 //!
-//! Owns everything below a log directory but the quorum's own files (`quorum-state`, snapshots of the metadata log). Must
-//! not know replication, the network or who may write. Files are touched through [`disk::Disk`] only; there are no
+//! Owns everything below a log directory but the quorum's own files (`quorum-state`, snapshots of the metadata log).
+//! Must not know replication, the network or who may write. Files are touched through [`disk::Disk`] only; there are no
 //! threads but those of [`LogDir::load_all`], no clock ("now" is told) and no `async`.
 //!
 //! In reading order: [`disk`] (system calls), `file_cache`, the formats (`checkpoint`, `names`, `index`,

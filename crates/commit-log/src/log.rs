@@ -5,8 +5,8 @@
 //! Nothing here waits for the disk to be durable: that, deleting and compacting are jobs (plain values with their file
 //! handles), run anywhere, whose outcome is handed back with `&mut self`.
 //!
-//! Invariants: appended batches have ascending offsets; nothing is published before its bytes are written; after a fault
-//! the log is offline and every call says so.
+//! Invariants: appended batches have ascending offsets; nothing is published before its bytes are written; after a
+//! fault the log is offline and every call says so.
 
 mod append;
 pub(crate) mod load;

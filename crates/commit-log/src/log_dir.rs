@@ -1,7 +1,7 @@
 //! One entry of `log.dirs`: its lock, its marker, its checkpoints, and the logs in it.
 //!
-//! Owns the files at the top of a log directory and the names of partition directories. Logs themselves belong to whoever
-//! asked for them; what the checkpoints need of them is read from their published state, by any thread.
+//! Owns the files at the top of a log directory and the names of partition directories. Logs themselves belong to
+//! whoever asked for them; what the checkpoints need of them is read from their published state, by any thread.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -274,7 +274,7 @@ impl LogDir {
         Ok(log)
     }
 
-    /// Opens (or creates) `__cluster_metadata-0`: every batch is checked, as Kafka does (storage-format 7.1).
+    /// Opens (or creates) `__cluster_metadata-0`: every batch is checked, as Kafka does.
     pub fn open_metadata_log(&self, config: LogConfig, now: Millis) -> Result<Log, StorageError> {
         let partition = TopicPartition::new(METADATA_TOPIC, 0);
         let mut log = self.open_log(&partition, config, LoadOptions::unknown(now))?;

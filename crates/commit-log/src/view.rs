@@ -1,8 +1,8 @@
 //! What readers see of a log, without asking its owner.
 //!
-//! Owns the published state of one log: the list of segments (replaced as a whole when it changes), the offsets (atomics)
-//! and the tail. The owner publishes in an order in which a reader never sees an offset whose bytes are not there.
-//! Must not know how a log is written.
+//! Owns the published state of one log: the list of segments (replaced as a whole when it changes), the offsets
+//! (atomics) and the tail. The owner publishes in an order in which a reader never sees an offset whose bytes are not
+//! there. Must not know how a log is written.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -159,8 +159,8 @@ impl LogView {
         self.shared.segments.load().len()
     }
 
-    /// Plans a read from the batch that holds `fetch_offset` on, below `upper_bound` (as [`LogView::limit`] gave it), of
-    /// at most `max_bytes`, within one segment (broker.md 5.1).
+    /// Plans a read from the batch that holds `fetch_offset` on, below `upper_bound` (as [`LogView::limit`] gave it),
+    /// of at most `max_bytes`, within one segment.
     ///
     /// Errors: [`ReadError::OffsetOutOfRange`] outside of log start to log end.
     pub fn read(

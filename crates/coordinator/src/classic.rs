@@ -1,4 +1,4 @@
-//! Classic groups: the rebalance protocol of JoinGroup, SyncGroup, Heartbeat and LeaveGroup (broker.md §7.2).
+//! Classic groups: the rebalance protocol of JoinGroup, SyncGroup, Heartbeat and LeaveGroup.
 
 mod group;
 mod join;

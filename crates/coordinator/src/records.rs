@@ -1,5 +1,5 @@
-//! Records of `__consumer_offsets` to and from bytes: a key is `i16 type, body`, a value `i16 version, body`
-//! (broker.md §7.1). Layouts are those of [`ottla_protocol::records::group`]; the offset commit, of which there are
+//! Records of `__consumer_offsets` to and from bytes: a key is `i16 type, body`, a value `i16 version, body`.
+//! Layouts are those of [`ottla_protocol::records::group`]; the offset commit, of which there are
 //! most by far, is written by hand.
 
 use bytes::{BufMut, Bytes, BytesMut};

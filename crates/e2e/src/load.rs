@@ -63,6 +63,7 @@ impl Load {
                 "the load makes no progress: {} of {goal}",
                 self.acknowledged()?
             );
+            // Another process: nothing tells us (tidy: thread::sleep).
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())

@@ -171,6 +171,7 @@ impl Node {
                     self.log_tail()
                 );
             }
+            // Another process: nothing tells us (tidy: thread::sleep).
             std::thread::sleep(Duration::from_millis(20));
         }
     }

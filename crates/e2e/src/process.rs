@@ -72,6 +72,7 @@ pub fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
         if Instant::now() >= deadline {
             return Ok(None);
         }
+        // Another process: nothing tells us (tidy: thread::sleep).
         std::thread::sleep(Duration::from_millis(10));
     }
 }

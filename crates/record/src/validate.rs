@@ -126,7 +126,7 @@ pub fn request_batch(records: &Bytes, produce_version: i16) -> Result<Batch, Inv
 /// Checks a client's batch and gives it the timestamps and the compression of the topic. The caller appends it with
 /// [`ValidBatch::stamp`] once it knows the offset.
 ///
-/// `partition` only names itself in messages. Errors as spec/broker.md §3: `INVALID_RECORD`, `MESSAGE_TOO_LARGE`,
+/// `partition` only names itself in messages. Errors: `INVALID_RECORD`, `MESSAGE_TOO_LARGE`,
 /// `CORRUPT_MESSAGE`, `INVALID_TIMESTAMP`, `UNKNOWN_SERVER_ERROR` for what cannot be decompressed.
 pub fn produce_batch(
     batch: Batch,

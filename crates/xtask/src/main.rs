@@ -1,18 +1,35 @@
 //! `cargo xtask <task>`: what developers and the continuous checks run. One file per task.
 
+mod ci;
 mod schemas;
+mod tidy;
+
+use std::process::ExitCode;
 
 use clap::Parser;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Development tasks of Ottla")]
 enum Task {
+    /// Run everything that must stay true, and say how long each part took
+    Ci,
+    /// Check the rules of the house that a tool can hold
+    Tidy,
     /// Compare the message structs with the schemas inside Apache Kafka's published jars
     Schemas(schemas::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Task::parse() {
+fn main() -> ExitCode {
+    let outcome = match Task::parse() {
+        Task::Ci => ci::run(),
+        Task::Tidy => tidy::run(),
         Task::Schemas(args) => schemas::run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

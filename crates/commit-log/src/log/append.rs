@@ -217,7 +217,7 @@ impl Log {
         Ok(())
     }
 
-    /// Whether a batch must go into a new segment (storage-format 6.5).
+    /// Whether a batch must go into a new segment.
     fn is_roll_due(&self, header: &BatchHeader, size: u64, now: Millis) -> bool {
         let active = &self.active;
         let span = header.last_offset() - active.segment.base_offset;

@@ -1,8 +1,8 @@
 //! Opening a log: cleaning up after a crash, finding its end, recovering what may not have been synced.
 //!
-//! After a clean stop nothing is scanned. After a crash every batch from the recovery point on is checked; what is below
-//! was synced together with its indexes, so it is trusted (the index of the segment that holds the recovery point is
-//! looked over first, and rebuilt with the whole segment if it is not plausible). See storage-format 6.2 and 6.3.
+//! After a clean stop nothing is scanned. After a crash every batch from the recovery point on is checked; what is
+//! below was synced together with its indexes, so it is trusted (the index of the segment that holds the recovery point
+//! is looked over first, and rebuilt with the whole segment if it is not plausible).
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

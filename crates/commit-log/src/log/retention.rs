@@ -34,7 +34,7 @@ impl DeleteJob {
 }
 
 impl Log {
-    /// Applies retention (storage-format 6.6): removes a prefix of segments, never past the high watermark. Returns how
+    /// Applies retention: removes a prefix of segments, never past the high watermark. Returns how
     /// many. Files are renamed now and removed by [`Log::delete_job`] after `file.delete.delay.ms`.
     pub fn apply_retention(&mut self, now: Millis) -> Result<usize, StorageError> {
         self.check_online()?;

@@ -72,8 +72,8 @@ impl GroupCoordinator {
         self.append(now, records, Effect::Commit { group: group_id, offsets }, Some((ticket, response)));
     }
 
-    /// Errors: 15, 22, 25, 27, 69, 82. Makes a group without protocol for a commit outside of any generation, and counts
-    /// as a heartbeat.
+    /// Errors: 15, 22, 25, 27, 69, 82. Makes a group without protocol for a commit outside of any generation, and
+    /// counts as a heartbeat.
     fn validate_commit(
         &mut self,
         now: Millis,
