@@ -57,6 +57,20 @@ impl EpochCache {
         true
     }
 
+    /// Corrects entries by a batch that is known to be in the log (recovery: the file may lag behind the log, and may
+    /// still have entries that a truncation took away).
+    pub fn observe(&mut self, epoch: LeaderEpoch, base_offset: Offset) {
+        if !epoch.is_some() || self.epoch_of(base_offset) == Some(epoch) {
+            return;
+        }
+        if self.epoch_of(base_offset).is_some_and(|known| known > epoch) {
+            self.entries.retain(|entry| entry.epoch <= epoch);
+        }
+        if self.epoch_of(base_offset) != Some(epoch) {
+            self.assign(epoch, base_offset);
+        }
+    }
+
     /// Forgets epochs that begin at or behind `end_offset`.
     pub fn truncate_from_end(&mut self, end_offset: Offset) -> bool {
         let before = self.entries.len();
@@ -139,6 +153,20 @@ mod tests {
         assert!(epochs.truncate_from_start(Offset(12)));
         assert_eq!(epochs, cache(&[(2, 12)]));
         assert!(!epochs.truncate_from_start(Offset(12)));
+    }
+
+    #[test]
+    fn batches_correct_stale_entries() {
+        let mut epochs = cache(&[(0, 0), (6, 100)]);
+        epochs.observe(LeaderEpoch(0), Offset(50));
+        assert_eq!(epochs, cache(&[(0, 0), (6, 100)]));
+        epochs.observe(LeaderEpoch(5), Offset(90));
+        epochs.observe(LeaderEpoch(5), Offset(105));
+        epochs.observe(LeaderEpoch(7), Offset(110));
+        assert_eq!(epochs, cache(&[(0, 0), (5, 90), (7, 110)]));
+        let mut epochs = cache(&[(0, 0), (6, 100)]);
+        epochs.observe(LeaderEpoch(0), Offset(105));
+        assert_eq!(epochs, cache(&[(0, 0)]));
     }
 
     #[test]

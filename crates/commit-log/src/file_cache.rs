@@ -127,11 +127,13 @@ impl FileHandle {
         self.state.lock().file = None;
     }
 
-    /// Renames the file on the disk; an open one stays open.
+    /// Renames the file on the disk; an open one stays open. A file that does not exist only changes its name here.
     pub(crate) fn rename(&self, to: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
-        self.cache.disk.rename(&state.path, to)?;
-        state.path = to.to_owned();
+        match self.cache.disk.rename(&state.path, to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => state.path = to.to_owned(),
+        }
         Ok(())
     }
 

@@ -412,6 +412,11 @@ impl LogDir {
 }
 
 impl DirShared {
+    /// Whether the cleaner was ever at this log.
+    pub(crate) fn is_compacted(&self, partition: &TopicPartition) -> bool {
+        self.cleaner_offsets.lock().contains_key(partition)
+    }
+
     fn checkpoint_recovery_points(&self) -> Result<(), StorageError> {
         let offsets: OffsetCheckpoint = self
             .logs

@@ -277,13 +277,7 @@ impl Segment {
             let path = handle.path();
             let name = path.to_string_lossy();
             let renamed = format!("{}{to}", name.strip_suffix(from).unwrap_or(&name));
-            match handle.rename(Path::new(&renamed)) {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    handle.close();
-                }
-                Err(source) => return Err(StorageError::Io { action: "rename", path, source }),
-            }
+            handle.rename(Path::new(&renamed)).during("rename", || path)?;
         }
         Ok(())
     }

@@ -102,6 +102,7 @@ impl Log {
         }
         let had_snapshot = self.snapshots.last() == Some(&self.next_offset);
         self.write_snapshot()?;
+        self.remove_stray_snapshots()?;
         if !had_snapshot && self.recovery_point() == self.next_offset {
             // The checkpoint has nothing else to do; the snapshot must be durable all the same.
             self.names_dirty = true;
@@ -165,7 +166,7 @@ impl Loader {
         let damaged = self.open_segments(&entries)?;
         if !self.options.clean || damaged.is_some() {
             let from = if self.options.clean { Offset::MAX } else { self.options.recovery_point };
-            self.recover(from, damaged)?;
+            self.recover(from, damaged, &partition)?;
         }
         let mut end = match self.segments.last() {
             Some(last) => next_offset(last)?,
@@ -359,7 +360,12 @@ impl Loader {
     }
 
     /// Checks every batch from `recovery_point` on and all of the segments from `damaged` on; rebuilds their indexes.
-    fn recover(&mut self, recovery_point: Offset, damaged: Option<Offset>) -> Result<(), StorageError> {
+    fn recover(
+        &mut self,
+        recovery_point: Offset,
+        damaged: Option<Offset>,
+        partition: &TopicPartition,
+    ) -> Result<(), StorageError> {
         let first = self.segments.partition_point(|segment| segment.base_offset <= recovery_point).max(1) - 1;
         let first_damaged = damaged
             .map_or(usize::MAX, |base| self.segments.partition_point(|segment| segment.base_offset < base));
@@ -367,7 +373,6 @@ impl Loader {
         let Some(segment) = self.segments.get(first).cloned() else { return Ok(()) };
         let trusted = if first < first_damaged { trusted_end(&segment, recovery_point)? } else { None };
         let (start_offset, start) = trusted.unwrap_or((segment.base_offset, Kept::default()));
-        self.epochs.truncate_from_end(start_offset);
         let disk = self.dir.context.files.disk();
         let expiration_ms = self.config.producer_id_expiration_ms;
         let (mut producers, from) = load_snapshot(
@@ -383,23 +388,39 @@ impl Loader {
         let mut kept = start;
         for at in first..self.segments.len() {
             let segment = self.segments[at].clone();
-            let complete = self.recover_segment(&segment, std::mem::take(&mut kept), &mut producers)?;
-            if !complete {
+            let (complete, end) =
+                self.recover_segment(&segment, std::mem::take(&mut kept), &mut producers)?;
+            let next_base = self.segments.get(at + 1).map(|next| next.base_offset);
+            // The end of a segment may be lost though what came later is there. Only compaction leaves such a hole
+            // (and a follower of a compacted log).
+            let hole = next_base.is_some_and(|next_base| next_base != end) && !self.may_have_gaps(partition);
+            if hole {
+                tracing::warn!(path = %segment.log.path().display(), %end, ?next_base,
+                    "the next segment does not follow: it was written, but not what is before it");
+            }
+            if !complete || hole {
                 self.remove_segments_from(at + 1)?;
                 break;
+            }
+            if next_base.is_some() {
+                segment.become_inactive()?;
             }
         }
         self.producers = Some(producers);
         Ok(())
     }
 
-    /// Whether the whole file was good.
+    fn may_have_gaps(&self, partition: &TopicPartition) -> bool {
+        self.config.cleanup_compact || self.dir.is_compacted(partition)
+    }
+
+    /// Whether the whole file was good, and the offset behind its last batch.
     fn recover_segment(
         &mut self,
         segment: &Arc<Segment>,
         kept: Kept,
         producers: &mut ProducerStates,
-    ) -> Result<bool, StorageError> {
+    ) -> Result<(bool, Offset), StorageError> {
         let context = || segment.log.path();
         let reset = || {
             segment.index.truncate(kept.index)?;
@@ -440,10 +461,7 @@ impl Loader {
             }
             since_entry += batch.size() as u64;
             good_until = batch.position + batch.size() as u64;
-            let epoch = batch.header.leader_epoch;
-            if epoch.is_some() && self.epochs.latest().is_none_or(|latest| latest.epoch < epoch) {
-                self.epochs.assign(epoch, batch.header.base_offset);
-            }
+            self.epochs.observe(batch.header.leader_epoch, batch.header.base_offset);
             if let Some(aborted) = take_over(&batch, producers) {
                 segment.txn_index.push(aborted).during("write", context)?;
             }
@@ -458,9 +476,9 @@ impl Loader {
             segment.set_size(good_until);
             let file = segment.file()?;
             file.set_len(good_until).during("truncate", context)?;
-            return Ok(false);
+            return Ok((false, next_offset));
         }
-        Ok(true)
+        Ok((true, next_offset))
     }
 
     fn remove_segments_from(&mut self, first: usize) -> Result<(), StorageError> {

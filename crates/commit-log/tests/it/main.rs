@@ -1,0 +1,6 @@
+//! The log engine from outside: golden directories, life of a log, crashes.
+
+mod crash;
+mod golden;
+mod life;
+mod support;
