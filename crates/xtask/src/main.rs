@@ -1,5 +1,6 @@
 //! `cargo xtask <task>`: what developers and the continuous checks run. One file per task.
 
+mod bench;
 mod ci;
 mod schemas;
 mod tidy;
@@ -15,6 +16,8 @@ enum Task {
     Ci,
     /// Check the rules of the house that a tool can hold
     Tidy,
+    /// Measure Apache Kafka, Ottla and the limit of the machine under the same load (see its --help)
+    Bench(bench::Args),
     /// Compare the message structs with the schemas inside Apache Kafka's published jars
     Schemas(schemas::Args),
 }
@@ -23,6 +26,7 @@ fn main() -> ExitCode {
     let outcome = match Task::parse() {
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),
+        Task::Bench(args) => bench::run(args),
         Task::Schemas(args) => schemas::run(args),
     };
     match outcome {

@@ -1,0 +1,98 @@
+//! `cargo xtask bench`: Apache Kafka 4.4.0, Ottla and the limit program in turn, on the same disk, with the same
+//! settings, under the same load, in one run; and a table of ratios.
+//!
+//! Method, kept short on purpose:
+//! - The load is made of frames prepared beforehand and sent by plain threads over blocking sockets, several in
+//!   flight; the node's CPU seconds come from /proc, so the load's own cost does not count (it does take the other
+//!   core).
+//! - A cell is repeated until its figure stops falling (a JVM warms up); the best run counts, for every subject.
+//! - The limit program does what nobody can leave out: receive, checksum, write, answer; `sendfile` back.
+//! - Apache's own producer performance tool is the cross-check by a foreign client.
+
+mod cells;
+mod connection;
+mod foreign;
+mod latency;
+mod limit;
+mod load;
+mod payload;
+mod report;
+mod subject;
+mod throughput;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Measures Apache Kafka, Ottla and the limit of the machine under the same load.
+#[derive(Parser, Debug)]
+#[command(name = "cargo xtask bench")]
+pub struct Options {
+    /// Only cells whose name contains one of these, such as `produce-16k-1p`; repeat or separate by commas
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Print the names of the cells
+    #[arg(long)]
+    list: bool,
+    /// A quarter of the load and fewer repetitions: to see that something works, not to quote
+    #[arg(long)]
+    quick: bool,
+    #[arg(long)]
+    no_kafka: bool,
+    #[arg(long)]
+    no_ottla: bool,
+    #[arg(long)]
+    no_limit: bool,
+    /// Least number of runs of a cell
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// Write all figures to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Where the data directories are made (default: the system's temporary directory)
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// The binary under test (default: target/release/ottla)
+    #[arg(long)]
+    ottla: Option<PathBuf>,
+}
+
+impl Options {
+    fn wants(&self, cell: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| cell.contains(part.as_str()))
+    }
+
+    /// Scales an amount of load.
+    fn amount(&self, full: usize) -> usize {
+        if self.quick { full / 4 } else { full }
+    }
+}
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(limit::COMMAND) {
+        return limit::serve(arguments);
+    }
+    let options = Options::parse();
+    if options.list {
+        for name in cells::names() {
+            println!("{name}");
+        }
+        return Ok(());
+    }
+    let base = options.dir.clone().unwrap_or_else(std::env::temp_dir);
+    let home = base.join(format!("ottla-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&home).with_context(|| format!("create {}", home.display()))?;
+    let outcome = cells::run(&options, &home);
+    let _ = std::fs::remove_dir_all(&home);
+    let report = outcome?;
+    report.print();
+    if let Some(file) = &options.json {
+        std::fs::write(file, report.to_json()).with_context(|| format!("write {}", file.display()))?;
+    }
+    Ok(())
+}
