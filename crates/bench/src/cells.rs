@@ -85,6 +85,7 @@ impl Bench<'_> {
             subject.start()?;
             first_acks(&mut subject, &topic)?;
             best = best.min(begun.elapsed().as_secs_f64() * 1e3);
+            // tidy: thread::sleep, as another process tells nothing when it is up.
             std::thread::sleep(Duration::from_secs(3));
             let idle = subject.memory_mib("VmRSS")?;
             report.note(self.brand, "memory idle", "MiB", Target::Value(12.0), idle);

@@ -158,6 +158,7 @@ impl Connection {
                 return Ok(());
             }
             ensure!(begun.elapsed() < Duration::from_secs(30), "{} has no leaders", topic.name);
+            // tidy: thread::sleep, as a broker does not tell when it has become leader.
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -86,6 +86,7 @@ fn wait_until(due: Instant) {
     const SPIN: Duration = Duration::from_micros(70);
     let now = Instant::now();
     if due > now + SPIN {
+        // tidy: thread::sleep, as records are due at points in time.
         std::thread::sleep(due - now - SPIN);
     }
     while Instant::now() < due {

@@ -138,6 +138,7 @@ impl Subject {
             }
             self.check_alive()?;
             ensure!(begun.elapsed() < Duration::from_secs(120), "{} does not listen", self.brand.name());
+            // tidy: thread::sleep, as another process tells nothing when it is up.
             std::thread::sleep(Duration::from_micros(200));
         }
     }

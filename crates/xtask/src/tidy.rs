@@ -34,7 +34,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
         ],
     ),
     ("cli", &["model", "protocol", "record", "metadata", "commit-log", "server"]),
-    ("bench", &["model", "protocol", "record"]),
+    ("bench", &["model", "protocol", "record", "e2e"]),
     ("e2e", &["model", "protocol", "record"]),
     ("xtask", &["model", "protocol", "bench"]),
 ];
