@@ -230,7 +230,7 @@ impl Walk {
     fn describe(&self, blame: &Blame, partition: &TopicPartition) -> String {
         match blame.kind {
             BlameKind::NoKey => {
-                format!("Compacted topic cannot accept message without key in topic partition {partition}.")
+                format!("Compacted topic cannot accept message without key in topic partition {partition}")
             }
             BlameKind::OutOfRange { timestamp, offset } => format!(
                 "Timestamp {timestamp} of message with offset {offset} is out of range. The timestamp should be \

@@ -177,7 +177,7 @@ fn compacted_topics_need_keys() {
         });
         let invalid = produce(&bytes, &rules).unwrap_err();
         assert_eq!(invalid.error, ErrorCode::InvalidRecord);
-        let text = "Compacted topic cannot accept message without key in topic partition bc-0.";
+        let text = "Compacted topic cannot accept message without key in topic partition bc-0";
         let blamed: Vec<_> = invalid.record_errors.iter().map(|e| (e.index, e.message.as_deref())).collect();
         assert_eq!(blamed, [(1, Some(text)), (2, Some(text))]);
         assert_eq!(
