@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod golden;
 mod schemas;
 mod tidy;
 
@@ -18,6 +19,8 @@ enum Task {
     Tidy,
     /// Measure Apache Kafka, Ottla and the limit of the machine under the same load (see its --help)
     Bench(bench::Args),
+    /// Have Apache Kafka write golden files again, and compare
+    Golden(golden::Args),
     /// Compare the message structs with the schemas inside Apache Kafka's published jars
     Schemas(schemas::Args),
 }
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),
         Task::Bench(args) => bench::run(args),
+        Task::Golden(args) => golden::run(args),
         Task::Schemas(args) => schemas::run(args),
     };
     match outcome {
