@@ -4,6 +4,7 @@
 pub mod background;
 pub mod fetch_session;
 pub mod internal_topics;
+pub mod lifecycle;
 pub mod partition;
 pub mod reconcile;
 pub mod shard;

@@ -1,0 +1,164 @@
+//! The broker's life as the cluster sees it: registered, fenced, unfenced, shutting down (spec: metadata.md §5).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use ottla_metadata::features::SUPPORTED;
+use ottla_model::{BrokerEpoch, ErrorCode, NodeId, Uuid};
+use ottla_protocol::Str;
+use ottla_protocol::api::broker_heartbeat::{BrokerHeartbeatRequest, BrokerHeartbeatResponse};
+use ottla_protocol::api::broker_registration::{BrokerRegistrationRequest, Feature, Listener};
+
+use crate::config::{Endpoint, ServerConfig};
+use crate::controller::{ControllerError, ControllerHandle};
+use crate::metadata::MetadataHandle;
+
+/// How long to wait between heartbeats while something is expected to happen.
+const EAGER_INTERVAL: Duration = Duration::from_millis(10);
+
+/// What the broker tells of itself.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    pub node_id: NodeId,
+    pub cluster_id: String,
+    pub incarnation: Uuid,
+    /// Advertised, with the ports that were opened.
+    pub listeners: Vec<Endpoint>,
+    pub rack: Option<String>,
+    /// Ids of the online log directories.
+    pub directories: Vec<Uuid>,
+    /// From the marker of a clean stop, else -1.
+    pub previous_epoch: BrokerEpoch,
+}
+
+/// Why the broker is not part of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LifecycleError {
+    #[error("the controller refused to register this broker: {0}")]
+    Refused(ErrorCode),
+    #[error(transparent)]
+    Controller(#[from] ControllerError),
+}
+
+/// Registers the broker and keeps it alive. Cheap to clone.
+#[derive(Clone)]
+pub struct BrokerLifecycle {
+    controller: ControllerHandle,
+    metadata: MetadataHandle,
+    node_id: NodeId,
+    epoch: Arc<AtomicI64>,
+    interval: Duration,
+}
+
+impl BrokerLifecycle {
+    pub fn new(config: &ServerConfig, controller: ControllerHandle, metadata: MetadataHandle) -> Self {
+        let interval = Duration::from_millis(config.lifecycle.heartbeat_interval_ms.max(1) as u64);
+        let epoch = Arc::new(AtomicI64::new(BrokerEpoch::NONE.0));
+        Self { controller, metadata, node_id: config.node_id, epoch, interval }
+    }
+
+    /// The epoch of the registration; none before [`Self::register`].
+    pub fn epoch(&self) -> BrokerEpoch {
+        BrokerEpoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    /// Registers this incarnation. The broker is fenced, and the registration is in the image when it returns.
+    pub async fn register(&self, registration: Registration) -> Result<BrokerEpoch, LifecycleError> {
+        let listener = |endpoint: &Endpoint| Listener {
+            name: Str::from(&endpoint.listener),
+            host: Str::from(match endpoint.is_wildcard() {
+                true => crate::quorum::host_name(),
+                false => endpoint.host.clone(),
+            }),
+            port: endpoint.port,
+            security_protocol: endpoint.protocol as i16,
+        };
+        let feature = |feature: &ottla_metadata::features::SupportedFeature| Feature {
+            name: Str::from(feature.name),
+            min_supported_version: feature.min,
+            max_supported_version: feature.max,
+        };
+        let mut log_dirs = registration.directories;
+        log_dirs.sort_unstable();
+        let request = BrokerRegistrationRequest {
+            broker_id: registration.node_id.0,
+            cluster_id: Str::from(registration.cluster_id),
+            incarnation_id: registration.incarnation,
+            listeners: registration.listeners.iter().map(listener).collect(),
+            features: SUPPORTED.iter().map(feature).collect(),
+            rack: registration.rack.map(Str::from),
+            is_migrating_zk_broker: false,
+            log_dirs,
+            previous_broker_epoch: registration.previous_epoch.0,
+        };
+        let response = self.controller.register_broker(request).await?;
+        match ErrorCode::from_code(response.error_code) {
+            Some(ErrorCode::None) => {}
+            code => return Err(LifecycleError::Refused(code.unwrap_or(ErrorCode::UnknownServerError))),
+        }
+        self.epoch.store(response.broker_epoch, Ordering::Release);
+        Ok(BrokerEpoch(response.broker_epoch))
+    }
+
+    /// Says that the broker is ready; comes back when clients may see it.
+    pub async fn unfence(&self) -> Result<(), LifecycleError> {
+        loop {
+            let response = self.heartbeat(Wish::Serve).await?;
+            if response.error_code == 0 && !response.is_fenced {
+                return Ok(());
+            }
+            tokio::time::sleep(EAGER_INTERVAL).await;
+        }
+    }
+
+    /// Tells the controller that the broker lives, until dropped.
+    pub async fn keep_alive(&self) {
+        loop {
+            tokio::time::sleep(self.interval).await;
+            match self.heartbeat(Wish::Serve).await {
+                Ok(response) if response.error_code != 0 => {
+                    let code = ErrorCode::from_code(response.error_code);
+                    tracing::warn!(?code, "the controller refused a heartbeat");
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "no heartbeat");
+                    if error == LifecycleError::Controller(ControllerError::Stopping) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks to be let go: leaders move elsewhere where they can. Comes back when the broker may stop.
+    pub async fn controlled_shutdown(&self) -> Result<(), LifecycleError> {
+        loop {
+            let response = self.heartbeat(Wish::ShutDown).await?;
+            if response.should_shut_down || response.error_code != 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(EAGER_INTERVAL).await;
+        }
+    }
+
+    async fn heartbeat(&self, wish: Wish) -> Result<BrokerHeartbeatResponse, LifecycleError> {
+        let request = BrokerHeartbeatRequest {
+            broker_id: self.node_id.0,
+            broker_epoch: self.epoch().0,
+            current_metadata_offset: self.metadata.offset().0,
+            want_fence: false,
+            want_shut_down: wish == Wish::ShutDown,
+            offline_log_dirs: Vec::new(),
+            cordoned_log_dirs: Some(Vec::new()),
+        };
+        Ok(self.controller.heartbeat(request).await?)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Serve,
+    ShutDown,
+}

@@ -1,0 +1,250 @@
+//! How requests reach the controller's thread, and how their answers come back.
+
+use std::sync::mpsc;
+
+use ottla_commit_log::LogView;
+use ottla_controller::{Controller, Outcome};
+use ottla_model::{ErrorCode, LeaderEpoch, Millis, NodeId, Offset};
+use ottla_protocol::api::allocate_producer_ids::{AllocateProducerIdsRequest, AllocateProducerIdsResponse};
+use ottla_protocol::api::alter_configs::{AlterConfigsRequest, AlterConfigsResponse};
+use ottla_protocol::api::alter_partition::{AlterPartitionRequest, AlterPartitionResponse};
+use ottla_protocol::api::alter_partition_reassignments::{
+    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse,
+};
+use ottla_protocol::api::broker_heartbeat::{BrokerHeartbeatRequest, BrokerHeartbeatResponse};
+use ottla_protocol::api::broker_registration::{BrokerRegistrationRequest, BrokerRegistrationResponse};
+use ottla_protocol::api::controller_registration::{
+    ControllerRegistrationRequest, ControllerRegistrationResponse,
+};
+use ottla_protocol::api::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
+use ottla_protocol::api::create_topics::{CreateTopicsRequest, CreateTopicsResponse};
+use ottla_protocol::api::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
+use ottla_protocol::api::elect_leaders::{ElectLeadersRequest, ElectLeadersResponse};
+use ottla_protocol::api::incremental_alter_configs::{
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+};
+use ottla_protocol::api::list_partition_reassignments::{
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
+};
+use ottla_protocol::api::unregister_broker::{UnregisterBrokerRequest, UnregisterBrokerResponse};
+use ottla_protocol::api::update_features::{UpdateFeaturesRequest, UpdateFeaturesResponse};
+use ottla_protocol::records::metadata::MetadataRecord;
+use ottla_raft::{ReplicaKey, Replicas, VoterSet};
+use tokio::sync::oneshot;
+
+use crate::metadata::Publisher;
+use crate::quorum::snapshot::SnapshotId;
+
+/// Why the controller did not decide. Requests that it refused are answered by their own response instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ControllerError {
+    #[error("this node is not the active controller")]
+    NotController,
+    #[error("Unable to perform excessively large batch operation.")]
+    TooManyRecords,
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+impl ControllerError {
+    pub fn error_code(self) -> ErrorCode {
+        match self {
+            Self::NotController | Self::Stopping => ErrorCode::NotController,
+            Self::TooManyRecords => ErrorCode::UnknownServerError,
+        }
+    }
+}
+
+/// The quorum as DescribeQuorum shows it.
+#[derive(Clone, Debug)]
+pub struct QuorumInfo {
+    pub leader: Option<NodeId>,
+    pub epoch: LeaderEpoch,
+    pub high_watermark: Offset,
+    pub replicas: Replicas,
+    pub voters: VoterSet,
+    pub kraft_version: i16,
+}
+
+/// Whether a decision's records may be written as several batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Atomicity {
+    Atomic,
+    Splittable,
+}
+
+/// What a request led to, and what to do when it is committed (or was not).
+pub(super) struct Decision {
+    pub records: Vec<MetadataRecord>,
+    pub atomicity: Atomicity,
+    pub kraft_version: Option<i16>,
+    pub release: Release,
+}
+
+pub(super) type Release = Box<dyn FnOnce(Result<(), ControllerError>) + Send>;
+
+/// A request on its way to the controller: decides when it is its turn.
+pub(super) type Decide =
+    Box<dyn FnOnce(Millis, Result<&mut Controller, ControllerError>, i16) -> Decision + Send>;
+
+pub(super) enum Message {
+    Decide(Decide),
+    DescribeQuorum(oneshot::Sender<QuorumInfo>),
+    Fetched { replica: ReplicaKey, end: Offset },
+    AddPublisher(Box<dyn Publisher>, oneshot::Sender<()>),
+    SnapshotWritten(Option<SnapshotId>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// The way to the controller. Cheap to clone.
+#[derive(Clone)]
+pub struct ControllerHandle {
+    inbox: mpsc::Sender<Message>,
+    log: LogView,
+}
+
+macro_rules! requests {
+    ($($(#[$doc:meta])* $atomicity:ident $name:ident($request:ident) -> $response:ident;)*) => {
+        $($(#[$doc])*
+        pub async fn $name(&self, request: $request) -> Result<$response, ControllerError> {
+            self.decide(Atomicity::$atomicity, move |_, controller| controller.$name(&request)).await
+        })*
+    };
+}
+
+/// Each answers when its records are committed, published on this node, and on disk.
+impl ControllerHandle {
+    pub(super) fn new(inbox: mpsc::Sender<Message>, log: LogView) -> Self {
+        Self { inbox, log }
+    }
+
+    requests! {
+        Atomic create_topics(CreateTopicsRequest) -> CreateTopicsResponse;
+        Atomic delete_topics(DeleteTopicsRequest) -> DeleteTopicsResponse;
+        Atomic create_partitions(CreatePartitionsRequest) -> CreatePartitionsResponse;
+        Splittable elect_leaders(ElectLeadersRequest) -> ElectLeadersResponse;
+        Atomic alter_partition_reassignments(AlterPartitionReassignmentsRequest)
+            -> AlterPartitionReassignmentsResponse;
+        Atomic incremental_alter_configs(IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse;
+        Atomic alter_configs(AlterConfigsRequest) -> AlterConfigsResponse;
+        Splittable alter_partition(AlterPartitionRequest) -> AlterPartitionResponse;
+        Atomic allocate_producer_ids(AllocateProducerIdsRequest) -> AllocateProducerIdsResponse;
+        Splittable unregister_broker(UnregisterBrokerRequest) -> UnregisterBrokerResponse;
+        Atomic register_controller(ControllerRegistrationRequest) -> ControllerRegistrationResponse;
+    }
+
+    pub async fn register_broker(
+        &self,
+        request: BrokerRegistrationRequest,
+    ) -> Result<BrokerRegistrationResponse, ControllerError> {
+        self.decide(Atomicity::Splittable, move |now, controller| controller.register_broker(now, &request))
+            .await
+    }
+
+    pub async fn heartbeat(
+        &self,
+        request: BrokerHeartbeatRequest,
+    ) -> Result<BrokerHeartbeatResponse, ControllerError> {
+        self.decide(Atomicity::Splittable, move |now, controller| controller.heartbeat(now, &request)).await
+    }
+
+    pub async fn list_partition_reassignments(
+        &self,
+        request: ListPartitionReassignmentsRequest,
+    ) -> Result<ListPartitionReassignmentsResponse, ControllerError> {
+        self.decide(Atomicity::Atomic, move |_, controller| {
+            Outcome::answer(controller.list_partition_reassignments(&request))
+        })
+        .await
+    }
+
+    pub async fn update_features(
+        &self,
+        request: UpdateFeaturesRequest,
+    ) -> Result<UpdateFeaturesResponse, ControllerError> {
+        let (sender, receiver) = oneshot::channel();
+        let decide: Decide = Box::new(move |_, controller, kraft_version| {
+            let controller = match controller {
+                Ok(controller) => controller,
+                Err(error) => return refused(sender, error),
+            };
+            let decided = controller.update_features(&request, kraft_version);
+            Decision {
+                records: decided.outcome.records,
+                atomicity: Atomicity::Atomic,
+                kraft_version: decided.kraft_version,
+                release: release(sender, decided.outcome.response),
+            }
+        });
+        self.send(Message::Decide(decide))?;
+        receiver.await.unwrap_or(Err(ControllerError::Stopping))
+    }
+
+    /// The quorum's state now.
+    pub async fn describe_quorum(&self) -> Result<QuorumInfo, ControllerError> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(Message::DescribeQuorum(sender))?;
+        receiver.await.map_err(|_| ControllerError::Stopping)
+    }
+
+    /// Notes that a replica has everything of the metadata log below `end`.
+    pub fn fetched(&self, replica: ReplicaKey, end: Offset) -> Result<(), ControllerError> {
+        self.send(Message::Fetched { replica, end })
+    }
+
+    /// The metadata log, for those who replicate it.
+    pub fn log(&self) -> &LogView {
+        &self.log
+    }
+
+    /// Adds one who acts on images. It has been told of everything known by now when this returns, and is told of
+    /// every image after that.
+    pub async fn add_publisher(&self, publisher: Box<dyn Publisher>) -> Result<(), ControllerError> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(Message::AddPublisher(publisher, sender))?;
+        receiver.await.map_err(|_| ControllerError::Stopping)
+    }
+
+    /// Stops leading, makes the log durable and ends the thread. Comes back when that is done.
+    pub async fn stop(&self) {
+        let (sender, receiver) = oneshot::channel();
+        if self.send(Message::Stop(sender)).is_ok() {
+            let _ = receiver.await;
+        }
+    }
+
+    async fn decide<R: Send + 'static>(
+        &self,
+        atomicity: Atomicity,
+        decide: impl FnOnce(Millis, &mut Controller) -> Outcome<R> + Send + 'static,
+    ) -> Result<R, ControllerError> {
+        let (sender, receiver) = oneshot::channel();
+        let decide: Decide = Box::new(move |now, controller, _| {
+            let controller = match controller {
+                Ok(controller) => controller,
+                Err(error) => return refused(sender, error),
+            };
+            let Outcome { records, response } = decide(now, controller);
+            Decision { records, atomicity, kraft_version: None, release: release(sender, response) }
+        });
+        self.send(Message::Decide(decide))?;
+        receiver.await.unwrap_or(Err(ControllerError::Stopping))
+    }
+
+    fn send(&self, message: Message) -> Result<(), ControllerError> {
+        self.inbox.send(message).map_err(|_| ControllerError::Stopping)
+    }
+}
+
+/// Whoever asked may have gone; then nobody misses the answer.
+fn release<R: Send + 'static>(sender: oneshot::Sender<Result<R, ControllerError>>, response: R) -> Release {
+    Box::new(move |result| drop(sender.send(result.map(|()| response))))
+}
+
+fn refused<R: Send + 'static>(
+    sender: oneshot::Sender<Result<R, ControllerError>>,
+    error: ControllerError,
+) -> Decision {
+    let release: Release = Box::new(move |_| drop(sender.send(Err(error))));
+    Decision { records: Vec::new(), atomicity: Atomicity::Atomic, kraft_version: None, release }
+}
