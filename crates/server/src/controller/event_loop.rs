@@ -498,9 +498,11 @@ impl ControllerThread {
 fn note_registration(registered_at: &mut BTreeMap<NodeId, Offset>, offset: Offset, record: &MetadataRecord) {
     match record {
         MetadataRecord::RegisterBroker(record) => {
-            drop(registered_at.insert(NodeId(record.broker_id), offset))
+            registered_at.insert(NodeId(record.broker_id), offset);
         }
-        MetadataRecord::UnregisterBroker(record) => drop(registered_at.remove(&NodeId(record.broker_id))),
+        MetadataRecord::UnregisterBroker(record) => {
+            registered_at.remove(&NodeId(record.broker_id));
+        }
         _ => {}
     }
 }

@@ -1,0 +1,4 @@
+//! The server crate from outside, on real files.
+
+mod quorum;
+mod storage;
