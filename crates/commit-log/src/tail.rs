@@ -16,7 +16,9 @@ use crate::segment::Segment;
 /// How many batches of a log have their positions in memory.
 const BATCHES_MAX: usize = 128;
 /// How many bytes of a log stay in memory.
-const BYTES_MAX: usize = 1 << 20;
+const BYTES_MAX: usize = 64 << 10;
+/// Batches up to this size stay in memory.
+const KEPT_BYTES_MAX: usize = 4 << 10;
 
 /// The bound on what all tails of a process hold, in bytes.
 #[derive(Debug)]
@@ -83,7 +85,11 @@ impl Tail {
         }
     }
 
-    pub(crate) fn push(&mut self, batch: TailBatch) {
+    /// Takes a written batch in. A small one is copied, so that it does not hold on to the buffer it was received
+    /// in; of a large one only the place is kept: sending it from the file costs no more, and its buffer is used
+    /// again while it is still in the processor's cache.
+    pub(crate) fn push(&mut self, mut batch: TailBatch) {
+        let is_small = batch.size <= KEPT_BYTES_MAX;
         self.end_offset = batch.next_offset;
         self.end_position = batch.position + batch.size as u64;
         if self.batches.len() == BATCHES_MAX {
@@ -91,6 +97,15 @@ impl Tail {
             self.batches.pop_front();
             self.first_with_bytes = self.first_with_bytes.saturating_sub(1);
         }
+        if !is_small {
+            self.release_bytes();
+            batch.head = None;
+            batch.body = Bytes::new();
+            self.batches.push_back(batch);
+            self.first_with_bytes = self.batches.len();
+            return;
+        }
+        batch.body = Bytes::copy_from_slice(&batch.body);
         self.bytes += batch.size;
         self.budget.used.fetch_add(batch.size, Ordering::Relaxed);
         self.batches.push_back(batch);

@@ -9,6 +9,7 @@ mod api_versions;
 mod authorized_operations;
 pub mod create_topics;
 mod delete_records;
+mod describe_log_dirs;
 mod describe_producers;
 mod fetch;
 mod list_offsets;
@@ -190,5 +191,6 @@ api_table!(BROKER_APIS, broker_api, broker, also [Produce Fetch ApiVersions], {
     Metadata => metadata,
     DeleteRecords => delete_records,
     OffsetForLeaderEpoch => offset_for_leader_epoch,
+    DescribeLogDirs => describe_log_dirs,
     DescribeProducers => describe_producers,
 });

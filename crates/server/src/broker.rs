@@ -15,7 +15,7 @@ pub mod topic_settings;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
-use ottla_commit_log::{Log, LogDir};
+use ottla_commit_log::LogDir;
 use ottla_metadata::MetadataImage;
 use ottla_metadata::configs::Layers;
 use ottla_model::{BrokerEpoch, ErrorCode, NodeId, TopicPartition, Uuid};
@@ -108,9 +108,8 @@ impl Broker {
         self.table.load_full()
     }
 
-    /// The directory that a log lies in.
-    fn dir_of(&self, log: &Log) -> Option<&BrokerDir> {
-        self.dirs.iter().find(|dir| log.path().starts_with(dir.dir.path()))
+    fn dir(&self, id: Uuid) -> Option<&BrokerDir> {
+        self.dirs.iter().find(|dir| dir.id == id)
     }
 
     pub fn shards(&self) -> &[Arc<Shard>] {

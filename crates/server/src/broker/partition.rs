@@ -82,6 +82,8 @@ impl StagedAppend {
 pub struct PartitionHandle {
     pub name: TopicPartition,
     pub topic_id: Uuid,
+    /// The log directory that the partition lies in.
+    pub dir_id: Uuid,
     /// Only the node's own admin clients may produce to it.
     pub is_internal: bool,
     pub shard: Arc<Shard>,
@@ -174,11 +176,12 @@ impl Partition {
         is_internal: bool,
         rules: ProduceRules,
         (shard, slot): (Arc<Shard>, Slot),
-        syncer: Arc<Syncer>,
+        (dir_id, syncer): (Uuid, Arc<Syncer>),
     ) -> Self {
         let handle = Arc::new(PartitionHandle {
             name: log.partition().clone(),
             topic_id,
+            dir_id,
             is_internal,
             shard,
             slot,

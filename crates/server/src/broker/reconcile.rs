@@ -172,14 +172,14 @@ impl Reconciler {
         };
         log.set_topic_id(topic_id)?;
         let shard = Arc::clone(self.broker.shard_of(name));
-        let syncer = Arc::clone(&dir.syncer);
+        let dir = (dir.id, Arc::clone(&dir.syncer));
         let is_internal = internal_topics::is_internal(&name.topic);
         let (settings, registration) = (settings.clone(), registration.clone());
         let (node_id, owner) = (self.broker.node_id, Arc::clone(&shard));
         let handle = shard.run_blocking(move |state| {
             let slot = state.add(|slot| {
                 let mut partition =
-                    Partition::new(log, topic_id, is_internal, settings.rules, (owner, slot), syncer);
+                    Partition::new(log, topic_id, is_internal, settings.rules, (owner, slot), dir);
                 partition.set_settings(settings);
                 partition
             });
@@ -214,7 +214,7 @@ impl Reconciler {
             Some(partition)
         });
         let Some(partition) = removed else { return };
-        let Some(dir) = self.broker.dir_of(&partition.log) else { return };
+        let Some(dir) = self.broker.dir(handle.dir_id) else { return };
         let delay_ms = partition.log.config().file_delete_delay_ms;
         match dir.dir.delete_log(partition.log) {
             Ok(path) => {
