@@ -13,6 +13,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use ottla_metadata::configs::{ConfigValue, Layers};
+
 use crate::api::{self, ListenerContext};
 use crate::config::{Endpoint, NetworkConfig};
 
@@ -143,4 +145,27 @@ fn unmapped(address: IpAddr) -> IpAddr {
 
 fn is_of_peer(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}
+
+/// The limits on connections that the broker's settings ask for.
+pub fn accept_limits(layers: &Layers) -> AcceptLimits {
+    let number = |name: &str| {
+        layers.broker(name).and_then(|value| value.as_i64()).map_or(usize::MAX, |value| value.max(0) as usize)
+    };
+    let overrides = match layers.broker("max.connections.per.ip.overrides") {
+        Some(ConfigValue::String(text)) => text,
+        _ => String::new(),
+    };
+    AcceptLimits {
+        connections_max: number("max.connections"),
+        per_ip_max: number("max.connections.per.ip"),
+        // `address:count`, separated by commas; host names are not resolved.
+        per_ip_overrides: overrides
+            .split(',')
+            .filter_map(|entry| {
+                let (address, count) = entry.trim().rsplit_once(':')?;
+                Some((address.parse().ok()?, count.parse().ok()?))
+            })
+            .collect(),
+    }
 }

@@ -79,14 +79,25 @@ impl Reconciler {
         Ok((reconciler, sum))
     }
 
-    /// Takes up every topic of the first image.
-    pub fn start(&mut self, image: &MetadataImage) {
-        let layers = self.layers(image);
-        let mut table = PartitionTable::default();
-        for topic in image.topics.iter() {
-            self.apply_topic(image, &layers, topic, &mut table);
+    /// Closes every log and marks the directories as cleanly stopped by the broker's incarnation `epoch`.
+    pub fn close(&mut self, epoch: BrokerEpoch) -> Result<(), StorageError> {
+        let table = self.broker.table();
+        let mut first_error = None;
+        for handle in table.partitions() {
+            let slot = handle.slot;
+            let closed = handle.shard.run_blocking(move |state| match state.take(slot) {
+                Some(mut partition) => {
+                    partition.resign();
+                    partition.log.close()
+                }
+                None => Ok(()),
+            });
+            first_error = first_error.or(closed.err());
         }
-        self.broker.table.store(Arc::new(table));
+        match first_error {
+            Some(error) => Err(error),
+            None => self.broker.dirs.iter().try_for_each(|dir| dir.dir.close_clean(epoch)),
+        }
     }
 
     /// Does what an image asks for beyond the one before.
