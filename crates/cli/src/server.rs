@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use ottla_server::config;
+use ottla_server::node::RunningNode;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -30,6 +34,38 @@ impl From<Options> for Args {
 
 pub fn run(args: Args) -> Result<()> {
     crate::terminal_log::start(&args.options.log_level)?;
-    let _ = (args.file, args.options.overrides);
-    bail!("this build has no server")
+    let (config, warnings) = config::load(args.file.as_deref(), &args.options.overrides)?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    if args.file.is_none() {
+        ottla_server::storage::format_if_new(&config).context("format the data directory")?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("ottla")
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: config::ServerConfig) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let node = RunningNode::start(config).await?;
+    let fault = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        fault = node.failed() => Some(fault),
+    };
+    if let Some(fault) = fault {
+        bail!("{fault}");
+    }
+    info!("stopping");
+    tokio::select! {
+        () = node.stop() => info!("stopped"),
+        _ = terminate.recv() => bail!("stopped by a second signal before the logs were closed"),
+        _ = interrupt.recv() => bail!("stopped by a second signal before the logs were closed"),
+    }
+    Ok(())
 }

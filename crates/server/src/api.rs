@@ -8,14 +8,26 @@ mod connection;
 mod api_versions;
 mod authorized_operations;
 pub mod create_topics;
+mod delete_groups;
 mod delete_records;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod fetch;
+mod find_coordinator;
+mod groups;
+mod heartbeat;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 pub mod produce;
+mod sync_group;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -189,8 +201,20 @@ const fn sorted<const N: usize>(mut keys: [ApiKey; N]) -> [ApiKey; N] {
 api_table!(BROKER_APIS, broker_api, broker, also [Produce Fetch ApiVersions], {
     ListOffsets => list_offsets,
     Metadata => metadata,
+    OffsetCommit => offset_commit,
+    OffsetFetch => offset_fetch,
+    FindCoordinator => find_coordinator,
+    JoinGroup => join_group,
+    Heartbeat => heartbeat,
+    LeaveGroup => leave_group,
+    SyncGroup => sync_group,
+    DescribeGroups => describe_groups,
+    ListGroups => list_groups,
+    CreateTopics => create_topics,
     DeleteRecords => delete_records,
     OffsetForLeaderEpoch => offset_for_leader_epoch,
     DescribeLogDirs => describe_log_dirs,
     DescribeProducers => describe_producers,
+    DeleteGroups => delete_groups,
+    OffsetDelete => offset_delete,
 });

@@ -2,6 +2,7 @@
 //! metadata image.
 
 pub mod background;
+pub mod coordinators;
 pub mod fetch_session;
 pub mod internal_topics;
 pub mod lifecycle;
@@ -23,6 +24,7 @@ use ottla_protocol::Str;
 
 use crate::config::ServerConfig;
 use crate::controller::ControllerHandle;
+use coordinators::{GroupCoordinators, HostConfig};
 use fetch_session::FetchSessions;
 use partition::PartitionHandle;
 use shard::Shard;
@@ -48,6 +50,8 @@ pub struct Broker {
     pub controller: ControllerHandle,
     pub fetch_sessions: FetchSessions,
     pub dirs: Vec<BrokerDir>,
+    /// The group coordinators of the partitions of `__consumer_offsets` that this broker leads.
+    pub groups: GroupCoordinators,
     image: Arc<ArcSwap<MetadataImage>>,
     shards: Vec<Arc<Shard>>,
     table: ArcSwap<PartitionTable>,
@@ -71,6 +75,7 @@ impl Broker {
             controller,
             fetch_sessions: FetchSessions::new(slots_max, seed),
             dirs,
+            groups: GroupCoordinators::new(HostConfig::of(&config)),
             image,
             shards: (0..cores * SHARDS_PER_CORE).map(|_| Shard::new()).collect(),
             table: ArcSwap::default(),

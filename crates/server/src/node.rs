@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use arc_swap::Guard;
 use ottla_commit_log::{FileCache, LogContext, RealDisk, StorageError, TailBudget};
 use ottla_metadata::{MetadataChanges, MetadataImage};
-use ottla_model::{NodeId, Uuid};
+use ottla_model::NodeId;
 use ottla_protocol::Listener;
 use ottla_transport::{AcceptLimits, ListenError};
 use parking_lot::Mutex;
@@ -115,7 +115,8 @@ impl RunningNode {
         let began = Instant::now();
         if !config.roles.broker || !config.roles.controller {
             return Err(StartError::Unsupported(
-                "process.roles must be broker,controller: this version runs one node with both roles".to_owned(),
+                "process.roles must be broker,controller: this version runs one node with both roles"
+                    .to_owned(),
             ));
         }
         let config = Arc::new(config);
@@ -128,14 +129,17 @@ impl RunningNode {
             files: FileCache::new(Arc::new(RealDisk::default()), OPEN_FILES_MAX),
             tails: TailBudget::new(TAIL_BYTES_MAX),
         };
-        let directories = storage::open(&context, &config, new_uuid)?;
-        let incarnation = new_uuid();
+        let directories = storage::open(&context, &config, random::uuid)?;
+        let incarnation = random::uuid();
         let running = controller::start(controller::Options {
             config: &config,
             directories: &directories,
             incarnation,
             seed: [random::u64(), random::u64()],
-            opened_ports: ports.iter().map(|port| (port.endpoint.listener.clone(), port.address.port())).collect(),
+            opened_ports: ports
+                .iter()
+                .map(|port| (port.endpoint.listener.clone(), port.address.port()))
+                .collect(),
         })?;
         let dirs = directories
             .data
@@ -154,7 +158,8 @@ impl RunningNode {
             running.metadata.shared(),
             dirs,
         );
-        let (reconciler, loaded) = tokio::task::block_in_place(|| Reconciler::load(&broker, &broker.image()))?;
+        let (reconciler, loaded) =
+            tokio::task::block_in_place(|| Reconciler::load(&broker, &broker.image()))?;
         let reconciler = Arc::new(Mutex::new(reconciler));
         let lifecycle = BrokerLifecycle::new(&config, running.controller.clone(), running.metadata.clone());
         lifecycle
@@ -224,7 +229,8 @@ impl RunningNode {
     /// Stops cleanly: answers what was asked, closes the logs, and says on disk that they are whole.
     pub async fn stop(mut self) {
         self.network.stop().await;
-        let moved = tokio::time::timeout(CONTROLLED_SHUTDOWN_TIMEOUT, self.lifecycle.controlled_shutdown()).await;
+        let moved =
+            tokio::time::timeout(CONTROLLED_SHUTDOWN_TIMEOUT, self.lifecycle.controlled_shutdown()).await;
         if !matches!(moved, Ok(Ok(()))) {
             warn!("the controller did not let the broker go in time");
         }
@@ -296,19 +302,9 @@ fn advertised(config: &ServerConfig, ports: &[OpenPort]) -> Vec<Endpoint> {
 }
 
 fn accept_limits(config: &ServerConfig) -> AcceptLimits {
-    let layers = ottla_metadata::configs::Layers {
-        static_broker: config.static_broker.clone(),
-        ..Default::default()
-    };
+    let layers =
+        ottla_metadata::configs::Layers { static_broker: config.static_broker.clone(), ..Default::default() };
     crate::network::accept_limits(&layers)
-}
-
-fn new_uuid() -> Uuid {
-    loop {
-        if let Some(id) = Uuid::from_random(random::bytes16()) {
-            return id;
-        }
-    }
 }
 
 fn absolute(path: PathBuf) -> PathBuf {

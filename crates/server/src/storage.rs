@@ -14,7 +14,10 @@ pub use open::{Directories, Directory, OpenError, info, is_formatted, open};
 
 use std::path::PathBuf;
 
+use ottla_commit_log::RealDisk;
+
 use crate::config::ServerConfig;
+use crate::{clock, random};
 
 /// Says which cluster, node and directory this is.
 pub const META_PROPERTIES: &str = "meta.properties";
@@ -32,4 +35,25 @@ pub fn directories(config: &ServerConfig) -> Vec<PathBuf> {
         }
     }
     all
+}
+
+/// Formats a node that runs alone, unless its directories are formatted already: for a first start without a
+/// configuration. The cluster gets a new id.
+pub fn format_if_new(config: &ServerConfig) -> Result<(), FormatError> {
+    let disk = RealDisk::default();
+    let io_error = |path: &PathBuf| {
+        let path = path.clone();
+        move |source| FormatError::Io { action: "read", path, source }
+    };
+    for path in directories(config) {
+        if is_formatted(&disk, &path).map_err(io_error(&path))? {
+            return Ok(());
+        }
+    }
+    let options = FormatOptions {
+        cluster_id: random::uuid().to_string(),
+        quorum: Quorum::Standalone,
+        ..FormatOptions::default()
+    };
+    format(&disk, config, &options, clock::now(), random::uuid).map(|_| ())
 }

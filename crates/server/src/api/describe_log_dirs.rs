@@ -18,12 +18,15 @@ pub async fn handle(
     _: &RequestContext,
     request: DescribeLogDirsRequest,
 ) -> DescribeLogDirsResponse {
-    let results =
-        broker.dirs.iter().map(|dir| describe(broker, dir, request.topics.as_deref())).collect();
+    let results = broker.dirs.iter().map(|dir| describe(broker, dir, request.topics.as_deref())).collect();
     DescribeLogDirsResponse { results, ..Default::default() }
 }
 
-fn describe(broker: &Broker, dir: &BrokerDir, wanted: Option<&[DescribableLogDirTopic]>) -> DescribeLogDirsResult {
+fn describe(
+    broker: &Broker,
+    dir: &BrokerDir,
+    wanted: Option<&[DescribableLogDirTopic]>,
+) -> DescribeLogDirsResult {
     // Java's path text: absolute, but not resolved.
     let path = std::path::absolute(dir.dir.path()).unwrap_or_else(|_| dir.dir.path().to_owned());
     let log_dir = Str::from(path.to_string_lossy().as_ref());

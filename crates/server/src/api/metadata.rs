@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use ottla_controller::invalid_topic_name;
 use ottla_metadata::{MetadataImage, PartitionRegistration, TopicImage};
 use ottla_model::{ErrorCode, NodeId, Uuid};
 use ottla_protocol::Str;
@@ -87,7 +88,7 @@ pub async fn handle(
         response.topics.push(match (topic.topic_id, topic.name) {
             (Uuid::ZERO, Some(name)) => match image.topics.by_name(&name) {
                 Some(known) => describe.topic(known),
-                None if !super::create_topics::is_valid_topic_name(&name) => {
+                None if invalid_topic_name(&name).is_some() => {
                     refused_name(name, ErrorCode::InvalidTopicException)
                 }
                 None => {

@@ -12,6 +12,7 @@ use ottla_metadata::configs::Layers;
 use ottla_metadata::{ConfigResource, ConfigResourceType, MetadataImage, PartitionRegistration, TopicImage};
 use ottla_metadata::{MetadataChanges, TopicChangeKind};
 use ottla_model::{BrokerEpoch, NodeId, TopicPartition, Uuid};
+use ottla_protocol::Str;
 use tracing::{error, info, warn};
 
 use super::internal_topics;
@@ -108,16 +109,21 @@ impl Reconciler {
         let layers = self.layers(image);
         if !changes.topics.is_empty() {
             let mut table = PartitionTable::clone(&self.broker.table.load());
+            let mut deleted = Vec::new();
             for (id, change) in &changes.topics {
                 if change.kind == TopicChangeKind::Deleted {
                     if let Some(topic) = table.remove(*id) {
                         topic.partitions.iter().flatten().for_each(|handle| self.delete(handle));
+                        deleted.push(Str::from(&*topic.name));
                     }
                 } else if let Some(topic) = image.topics.by_id(*id) {
                     self.apply_topic(image, &layers, topic, &mut table);
                 }
             }
             self.broker.table.store(Arc::new(table));
+            if !deleted.is_empty() {
+                self.broker.groups.topics_deleted(&deleted);
+            }
         }
         self.apply_configs(image, &layers, changes);
     }
@@ -162,6 +168,9 @@ impl Reconciler {
                 }
                 None => None,
             };
+        }
+        if &*topic.name == internal_topics::CONSUMER_OFFSETS {
+            partitions.iter().flatten().for_each(|handle| self.broker.groups.follow(handle));
         }
         table.insert(TopicPartitions { name: Arc::clone(&topic.name), id: topic.id, partitions });
     }
@@ -218,6 +227,9 @@ impl Reconciler {
 
     /// Stops a partition and renames its directory; the files go after `file.delete.delay.ms`.
     fn delete(&self, handle: &Arc<PartitionHandle>) {
+        if &*handle.name.topic == internal_topics::CONSUMER_OFFSETS {
+            self.broker.groups.resign(handle.name.partition);
+        }
         let slot = handle.slot;
         let removed = handle.shard.run_blocking(move |state| {
             let mut partition = state.take(slot)?;
