@@ -253,7 +253,8 @@ impl Layers {
             }
         }
         for name in &names {
-            if let Some(value) = broker(name).and_then(|def| def.default) {
+            let known = broker(name).filter(|def| !is_dynamic_only(def.name));
+            if let Some(value) = known.and_then(|def| def.default) {
                 add(name, value, ConfigSource::Default);
             }
         }
