@@ -6,6 +6,7 @@ pub mod fetch_session;
 pub mod internal_topics;
 pub mod lifecycle;
 pub mod partition;
+pub mod producer_ids;
 pub mod reconcile;
 pub mod shard;
 pub mod syncer;
@@ -25,6 +26,7 @@ use crate::config::ServerConfig;
 use crate::controller::ControllerHandle;
 use fetch_session::FetchSessions;
 use partition::PartitionHandle;
+use producer_ids::ProducerIds;
 use shard::Shard;
 use syncer::Syncer;
 use table::PartitionTable;
@@ -47,6 +49,7 @@ pub struct Broker {
     pub config: Arc<ServerConfig>,
     pub controller: ControllerHandle,
     pub fetch_sessions: FetchSessions,
+    pub producer_ids: ProducerIds,
     pub dirs: Vec<BrokerDir>,
     image: Arc<ArcSwap<MetadataImage>>,
     shards: Vec<Arc<Shard>>,
@@ -70,6 +73,7 @@ impl Broker {
             cluster_id,
             controller,
             fetch_sessions: FetchSessions::new(slots_max, seed),
+            producer_ids: ProducerIds::default(),
             dirs,
             image,
             shards: (0..cores * SHARDS_PER_CORE).map(|_| Shard::new()).collect(),

@@ -7,6 +7,7 @@ use ottla_metadata::MetadataImage;
 use ottla_model::NodeId;
 
 use crate::broker::Broker;
+use crate::controller::ControllerHandle;
 
 /// A running node.
 pub struct Node {
@@ -24,6 +25,11 @@ impl Node {
 
     pub fn image(&self) -> Guard<Arc<MetadataImage>> {
         self.broker.image()
+    }
+
+    /// The way to the active controller.
+    pub fn controller(&self) -> &ControllerHandle {
+        &self.broker.controller
     }
 
     /// The broker role. Only called for requests on a broker's listener.
