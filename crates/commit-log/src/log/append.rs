@@ -17,6 +17,8 @@ use crate::tail::TailBatch;
 
 /// How many slices one vectored write takes (two per batch).
 const SLICES_PER_WRITE: usize = 128;
+/// Bodies up to this size are copied into the tail.
+const COPIED_BODY_BYTES_MAX: usize = 4 << 10;
 /// How far ahead space is reserved with `preallocate` or for durable appends.
 const ALLOCATE_AHEAD_BYTES: u64 = 16 << 20;
 
@@ -310,13 +312,19 @@ impl Log {
             active.segment.set_size(active.size);
             for batch in self.staged.batches.drain(..) {
                 let size = batch.size_bytes();
+                // A small slice would keep the whole buffer that it was received in, with others, from being used
+                // again, and would count far too little.
+                let body = match batch.body.len() {
+                    ..=COPIED_BODY_BYTES_MAX => Bytes::copy_from_slice(&batch.body),
+                    _ => batch.body,
+                };
                 tail.push(TailBatch {
                     base_offset: batch.header.base_offset,
                     next_offset: batch.header.next_offset(),
                     position,
                     size,
                     head: Some(batch.head),
-                    body: batch.body,
+                    body,
                 });
                 position += size as u64;
             }
