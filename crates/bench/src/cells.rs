@@ -173,7 +173,7 @@ impl Bench<'_> {
         let produced = last.context("a produce run")?;
         if options.wants(&fetch) {
             let runs = self.settle(
-                |_| throughput::fetch(subject, load, &produced),
+                |_| throughput::fetch(subject, load, &produced, options.quick),
                 |run| run.cpu.as_secs_f64() / run.bytes as f64,
             )?;
             let large = Load { size: Size::Large, ..load };

@@ -53,6 +53,9 @@ pub struct Options {
     /// Write all figures to this file
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Take figures of subjects that are left out from a file that --json wrote, for work on one of them
+    #[arg(long)]
+    baseline: Option<PathBuf>,
     /// Where the data directories are made (default: the system's temporary directory)
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -89,7 +92,11 @@ fn main() -> Result<()> {
     std::fs::create_dir_all(&home).with_context(|| format!("create {}", home.display()))?;
     let outcome = cells::run(&options, &home);
     let _ = std::fs::remove_dir_all(&home);
-    let report = outcome?;
+    let mut report = outcome?;
+    if let Some(file) = &options.baseline {
+        let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+        report.fill_from(&text).with_context(|| format!("parse {}", file.display()))?;
+    }
     report.print();
     if let Some(file) = &options.json {
         std::fs::write(file, report.to_json()).with_context(|| format!("write {}", file.display()))?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use anyhow::Result;
 use serde_json::json;
 
 use crate::subject::Brand;
@@ -40,6 +41,21 @@ impl Report {
             self.figures.len() - 1
         });
         self.figures[at].values.insert(brand, value);
+    }
+
+    /// Fills in what was not measured now from an earlier run's [`Self::to_json`]. Ratios are then between runs.
+    pub fn fill_from(&mut self, json: &str) -> Result<()> {
+        let earlier: serde_json::Value = serde_json::from_str(json)?;
+        for figure in &mut self.figures {
+            let same = |earlier: &&serde_json::Value| earlier["figure"] == figure.name.as_str();
+            let Some(earlier) = earlier.as_array().into_iter().flatten().find(same) else { continue };
+            for brand in Brand::ALL {
+                if let Some(value) = earlier[brand.name()].as_f64() {
+                    figure.values.entry(brand).or_insert(value);
+                }
+            }
+        }
+        Ok(())
     }
 
     pub fn print(&self) {

@@ -168,7 +168,7 @@ pub fn check_produced(answer: Bytes) -> Result<()> {
 }
 
 /// Reads all of it again, about 1 MiB at a time.
-pub fn fetch(subject: &mut Subject, load: Load, produced: &Produced) -> Result<Run> {
+pub fn fetch(subject: &mut Subject, load: Load, produced: &Produced, quick: bool) -> Result<Run> {
     let batches = ((1 << 20) / produced.batch_bytes).clamp(1, produced.per_partition);
     let bytes = batches * produced.batch_bytes;
     let fetches = (produced.per_partition / batches).max(1);
@@ -188,8 +188,8 @@ pub fn fetch(subject: &mut Subject, load: Load, produced: &Produced) -> Result<R
     if subject.brand != Brand::Limit {
         check_fetch(subject, produced, load.partitions - 1, bytes)?;
     }
-    // Once over each range; small data several times over, so that there is something to measure.
-    let total = frames.len().max(1 + (1 << 30) / bytes / 4);
+    // Once over each range; small data several times over, so that there is something to measure (2 GiB).
+    let total = frames.len().max(if quick { 256 << 20 } else { 2 << 30 } / bytes);
     let mut scripts = Vec::new();
     for connection in 0..CONNECTIONS {
         let mine: Vec<Frame> = frames.iter().skip(connection).step_by(CONNECTIONS).cloned().collect();

@@ -4,6 +4,7 @@
 //! `error: …` on stderr and a non-zero exit code; nobody is shown a backtrace for a full disk.
 
 mod dump;
+mod format;
 mod server;
 mod terminal_log;
 mod utc;
@@ -31,6 +32,12 @@ struct Arguments {
 enum Command {
     /// Start a node (the default command)
     Server(server::Args),
+    /// Prepare the directories of a node
+    Format(format::FormatArgs),
+    /// Print what the directories of a node belong to
+    Info(format::InfoArgs),
+    /// Print a new random id
+    RandomUuid,
     /// Print files of a log directory: segments, indexes, snapshots, checkpoints
     Dump(dump::Args),
 }
@@ -39,6 +46,12 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command.unwrap_or_else(|| Command::Server(arguments.server.into())) {
         Command::Server(args) => server::run(args),
+        Command::Format(args) => format::format(args),
+        Command::Info(args) => format::info(&args),
+        Command::RandomUuid => {
+            format::random_uuid();
+            Ok(())
+        }
         Command::Dump(args) => dump::run(&args),
     };
     match outcome {

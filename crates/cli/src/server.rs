@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use ottla_commit_log::RealDisk;
 use ottla_server::config;
 use ottla_server::node::RunningNode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,7 +40,8 @@ pub fn run(args: Args) -> Result<()> {
         warn!("{warning}");
     }
     if args.file.is_none() {
-        ottla_server::storage::format_if_new(&config).context("format the data directory")?;
+        ottla_server::storage::format_if_new(&RealDisk::default(), &config)
+            .context("format the data directory")?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("ottla")

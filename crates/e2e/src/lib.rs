@@ -9,6 +9,7 @@
 //! temporary one; a suite that cannot run fails and says what is missing.
 
 pub mod artifacts;
+pub mod batch;
 pub mod load;
 pub mod mask;
 pub mod node;

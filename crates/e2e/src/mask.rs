@@ -19,15 +19,18 @@ pub fn normalised(text: &str, node: &Node) -> String {
     static RULES: OnceLock<Vec<(Regex, &str)>> = OnceLock::new();
     let rules = RULES.get_or_init(|| {
         [
+            (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "{uuid}"),
             (r"console-consumer-\d+", "console-consumer"),
             (r"Valid (states|types) are: .*", "Valid $1 are in no order"),
             (r"TimeoutException: .*", "TimeoutException"),
             (r#"(?m)(^|[\s":,=\[])[\w-]{22}($|[\s",\]])"#, "$1{id}$2"),
-            (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "{uuid}"),
             (r"\b1[6-9]\d{11}\b", "{ms}"),
+            (r"-92233702\d+\b", "{ms}"),
             (r"@[0-9a-f]{6,8}\b", "@{hash}"),
             (r"\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d([.,:]\d+)?Z?", "{time}"),
+            (r"\bcrc: \d+", "crc: {n}"),
             (r"\bEpoch: \d+", "Epoch: {n}"),
+            (r"\bepoch=\d+", "epoch={n}"),
             // Columns are as wide as the widest masked word was.
             (r"  +", " "),
         ]

@@ -53,13 +53,20 @@ pub struct Node {
 impl Node {
     /// Formats a fresh directory and starts a node with extra lines of server.properties.
     pub fn start(brand: Brand, extra: &str) -> Result<Node> {
-        let mut node = Node::formatted(brand, extra)?;
+        let mut node = Node::formatted(brand, extra, &[])?;
+        node.launch()?;
+        Ok(node)
+    }
+
+    /// Starts a node whose directory is formatted with the features of an older release.
+    pub fn start_as_of(release: &str, brand: Brand) -> Result<Node> {
+        let mut node = Node::formatted(brand, "", &["--release-version", release])?;
         node.launch()?;
         Ok(node)
     }
 
     /// Formats a fresh directory without starting anything.
-    pub fn formatted(brand: Brand, extra: &str) -> Result<Node> {
+    pub fn formatted(brand: Brand, extra: &str, format: &[&str]) -> Result<Node> {
         let home = tempfile::Builder::new()
             .prefix("ottla-e2e-")
             .tempdir()
@@ -86,13 +93,13 @@ impl Node {
         );
         fs::write(node.properties(), properties).context("write server.properties")?;
         fs::create_dir_all(node.data()).context("create the data directory")?;
-        node.format()?;
+        node.format(format)?;
         Ok(node)
     }
 
-    fn format(&self) -> Result<()> {
+    fn format(&self, further: &[&str]) -> Result<()> {
         let file = self.properties().display().to_string();
-        let arguments = ["format", "-t", CLUSTER_ID, "-c", &file, "--standalone"];
+        let arguments = [&["format", "-t", CLUSTER_ID, "-c", &file, "--standalone"], further].concat();
         match self.brand {
             Brand::Apache => {
                 let outcome = tools::runner()?.storage_tool(&arguments)?;

@@ -11,8 +11,9 @@
 //!
 //! `--bootstrap-server` is added unless a step names `{bootstrap}` or `{controller}`, or is `local`.
 //! Modifiers of one step: `sort` (the order of lines is free), `numbers` (all figures masked), `local` (no
-//! node is called), `stdout` (stderr is not compared), `until=TEXT` (the step is repeated until its stdout
-//! contains TEXT, for what becomes so eventually). `{data}` and `{home}` are the node's directories.
+//! node is called), `stdout` (stderr is not compared), `status` (nothing but the exit code is), `until=TEXT` (the step is repeated until its stdout
+//! contains TEXT, for what becomes so eventually). `{data}` and `{home}` are the node's directories;
+//! `copy NAME` copies a directory of `{data}` to `{home}/meta`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -40,6 +41,7 @@ struct Step {
     numbers: bool,
     local: bool,
     stdout_only: bool,
+    status_only: bool,
     until: Option<String>,
 }
 
@@ -114,6 +116,17 @@ fn run_step(step: &Step, node: &Node, jars: Jars) -> Result<Done> {
         fs::write(node.home().join(name), &step.input).with_context(|| format!("write {name}"))?;
         return Ok(Done { status: 0, seconds: Seconds(0.0), stdout: String::new(), stderr: String::new() });
     }
+    if command == "copy" {
+        let name = arguments.first().context("a directory to copy has a name")?;
+        let (from, to) = (node.data().join(name), node.home().join("meta").join(name));
+        fs::create_dir_all(&to).with_context(|| format!("create {}", to.display()))?;
+        for entry in fs::read_dir(&from).with_context(|| format!("list {}", from.display()))? {
+            let entry = entry?;
+            fs::copy(entry.path(), to.join(entry.file_name()))
+                .with_context(|| format!("copy {:?}", entry.path()))?;
+        }
+        return Ok(Done { status: 0, seconds: Seconds(0.0), stdout: String::new(), stderr: String::new() });
+    }
     let mut arguments = arguments.to_vec();
     let names_node = step.words.iter().any(|w| w.contains("{bootstrap}") || w.contains("{controller}"));
     if !step.local && !names_node {
@@ -139,8 +152,11 @@ fn masked(step: &Step, outcome: Outcome, node: &Node, took: Duration) -> Done {
         }
         lines.join("\n")
     });
-    if step.stdout_only {
+    if step.stdout_only || step.status_only {
         texts[1].clear();
+    }
+    if step.status_only {
+        texts[0].clear();
     }
     let [stdout, stderr] = texts;
     Done { status: outcome.status, seconds: Seconds(took.as_secs_f64()), stdout, stderr }
@@ -179,6 +195,7 @@ fn parse(text: &str) -> Result<Vec<Step>> {
                 numbers: has("numbers"),
                 local: has("local"),
                 stdout_only: has("stdout"),
+                status_only: has("status"),
                 until: modifiers.iter().find_map(|m| m.strip_prefix("until=")).map(Into::into),
             });
             modifiers.clear();

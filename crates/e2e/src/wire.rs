@@ -5,7 +5,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -102,7 +102,7 @@ pub struct Connection {
 impl Connection {
     /// Connects; reads give up after `patience`.
     pub fn open(address: SocketAddr, patience: Duration) -> Result<Connection> {
-        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).context("connect")?;
+        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(20)).context("connect")?;
         stream.set_read_timeout(Some(patience)).context("set a read timeout")?;
         stream.set_write_timeout(Some(Duration::from_secs(10))).context("set a write timeout")?;
         stream.set_nodelay(true).context("set nodelay")?;
@@ -164,7 +164,7 @@ impl Connection {
         Ok(Cursor(&body).i32()?)
     }
 
-    /// Creates a topic and expects success.
+    /// Creates a topic and waits until every partition has a leader that answers.
     pub fn create_topic(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> Result<()> {
         let mut body =
             Body::new().i32(1).string(name).i32(partitions).i16(1).i32(0).i32(configs.len() as i32);
@@ -176,7 +176,27 @@ impl Connection {
         let (_throttle, _count, topic, error) =
             (cursor.i32()?, cursor.i32()?, cursor.string()?, cursor.i16()?);
         ensure!(error == 0, "create topic {topic}: error {error}");
+        for partition in 0..partitions {
+            self.await_leader(name, partition)?;
+        }
         Ok(())
+    }
+
+    /// Asks for the end offset until the partition's leader knows that it is one.
+    fn await_leader(&mut self, topic: &str, partition: i32) -> Result<()> {
+        let body = Body::new().i32(-1).i32(1).string(topic).i32(1).i32(partition).i64(-1);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let answer = self.ask(&request(2, 1, 4, Header::Plain, body.clone()))?;
+            let mut cursor = Cursor(&answer);
+            let (_topics, _name, _partitions, _partition) =
+                (cursor.i32()?, cursor.string()?, cursor.i32()?, cursor.i32()?);
+            match cursor.i16()? {
+                0 => return Ok(()),
+                3 | 5 | 6 if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
+                error => bail!("{topic}-{partition} has no leader: error {error}"),
+            }
+        }
     }
 }
 

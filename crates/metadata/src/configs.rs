@@ -4,6 +4,7 @@
 //! therefore are Kafka's. Must not know files or who asks.
 
 mod broker;
+mod check;
 mod client_metrics;
 mod def;
 mod effective;
@@ -11,6 +12,7 @@ mod group;
 mod topic;
 mod value;
 
+pub use check::{Refused, check_client_metrics, check_group, check_topic};
 pub use def::{ConfigDef, ConfigType, Importance, Synonym, UpdateMode, Valid};
 pub use effective::{
     ConfigMap, ConfigSource, Described, Layers, SynonymValue, broker_or_listener, broker_synonyms,

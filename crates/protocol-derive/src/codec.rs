@@ -1,8 +1,8 @@
 //! The working half: `Wire` (read, write, inspect) for the struct. What is generated is a list of calls, one per
 //! field, into `Decoder` and `Encoder`; every decision that does not depend on the field's type is made there.
 
-use proc_macro2::TokenStream;
-use quote::quote;
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
 
 use crate::attributes::{Field, Struct};
 use crate::schema::default_value;
@@ -13,6 +13,8 @@ pub fn expand(parsed: &Struct) -> TokenStream {
     let mut tagged: Vec<&Field> = parsed.fields.iter().filter(|field| field.tag.is_some()).collect();
     tagged.sort_by_key(|field| field.tag);
 
+    let names = parsed.fields.iter().map(|field| &field.ident);
+    let locals = parsed.fields.iter().map(local);
     let reads = parsed.fields.iter().map(read);
     let read_tags = read_tags(&tagged);
     let writes = parsed.fields.iter().map(write);
@@ -26,14 +28,14 @@ pub fn expand(parsed: &Struct) -> TokenStream {
             const TYPE: ::ottla_protocol::schema::Type =
                 ::ottla_protocol::schema::Type::Struct(<Self as ::ottla_protocol::wire::WireStruct>::FIELDS);
 
-            #[allow(unused_mut, unused_variables)]
+            #[allow(unused_variables)]
             fn read(
                 d: &mut ::ottla_protocol::Decoder,
                 version: i16,
             ) -> ::core::result::Result<Self, ::ottla_protocol::DecodeError> {
-                let mut this = Self { #(#reads)* };
+                #(#reads)*
                 #read_tags
-                Ok(this)
+                Ok(Self { #(#names: #locals,)* })
             }
 
             #[allow(unused_variables)]
@@ -68,15 +70,21 @@ pub fn expand(parsed: &Struct) -> TokenStream {
     }
 }
 
-/// The initializer of one field: what is not on the wire in this version, or comes in the tags, is the default.
+/// The variable that holds a field until the struct is complete. The struct is made at the very end, where the
+/// caller wants it: making it earlier costs a copy.
+fn local(field: &Field) -> Ident {
+    format_ident!("field_{}", bare(field))
+}
+
+/// Reads one field: what is not on the wire in this version, or comes in the tags, is the default.
 fn read(field: &Field) -> TokenStream {
-    let name = &field.ident;
+    let (local, ty) = (local(field), &field.ty);
     let default = default_value(field);
-    let Some(condition) = untagged(field) else { return quote!(#name: #default,) };
+    let Some(condition) = untagged(field) else { return quote!(let mut #local: #ty = #default;) };
     let read = read_value(field);
     match condition {
-        Some(condition) => quote!(#name: if #condition { #read } else { #default },),
-        None => quote!(#name: #read,),
+        Some(condition) => quote!(let #local: #ty = if #condition { #read } else { #default };),
+        None => quote!(let #local: #ty = #read;),
     }
 }
 
@@ -106,7 +114,7 @@ fn read_tags(tagged: &[&Field]) -> TokenStream {
         return quote!(d.skip_tags()?;);
     }
     let arms = tagged.iter().map(|field| {
-        let (name, tag) = (&field.ident, field.tag);
+        let (local, tag) = (local(field), field.tag);
         let read = match &field.nullable {
             Some((_, nullable)) if *nullable == Versions::ALL => {
                 let name = &field.name;
@@ -115,7 +123,7 @@ fn read_tags(tagged: &[&Field]) -> TokenStream {
             _ => read_value(field),
         };
         let guard = field.versions.condition().map(|condition| quote!(if #condition));
-        quote!(#tag #guard => this.#name = #read,)
+        quote!(#tag #guard => #local = #read,)
     });
     quote! {
         for _ in 0..d.tags()? {
@@ -176,7 +184,7 @@ fn write_tags(tagged: &[&Field]) -> TokenStream {
     if tagged.is_empty() {
         return quote!(e.no_tags(););
     }
-    let flags: Vec<_> = tagged.iter().map(|field| quote::format_ident!("set_{}", bare(field))).collect();
+    let flags: Vec<_> = tagged.iter().map(|field| format_ident!("set_{}", bare(field))).collect();
     let conditions = tagged.iter().map(|field| {
         let set = is_set(field);
         match field.versions.condition() {

@@ -82,6 +82,7 @@ impl Decoder {
         if first < 0x80 { Ok(u32::from(first)) } else { self.long_uvarint(u32::from(first & 0x7f)) }
     }
 
+    #[inline(never)]
     fn long_uvarint(&mut self, mut value: u32) -> Result<u32, DecodeError> {
         for shift in [7, 14, 21, 28] {
             let [byte] = self.array::<1>()?;
@@ -167,8 +168,11 @@ impl Decoder {
             return Err(self.error(DecodeErrorKind::Truncated));
         }
         let mut elements = Vec::with_capacity(count.min(RESERVED_BYTES_MAX / size_of::<T>().max(1)));
-        for _ in 0..count {
-            elements.push(T::read(self, version)?);
+        while elements.len() < count {
+            match T::read(self, version) {
+                Ok(element) => elements.push(element),
+                Err(error) => return Err(error),
+            }
         }
         Ok(elements)
     }
@@ -240,7 +244,15 @@ impl Decoder {
     /// Skips the tagged fields of a struct that knows none.
     #[inline]
     pub fn skip_tags(&mut self) -> Result<(), DecodeError> {
-        for _ in 0..self.tags()? {
+        match self.tags()? {
+            0 => Ok(()),
+            count => self.skip_unknown(count),
+        }
+    }
+
+    #[cold]
+    fn skip_unknown(&mut self, count: u32) -> Result<(), DecodeError> {
+        for _ in 0..count {
             let (_, end) = self.begin_tag()?;
             self.skip_tag(end);
         }

@@ -418,3 +418,55 @@ impl fmt::Debug for EncodeError {
 }
 
 impl std::error::Error for EncodeError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_refers_to_large_and_external_payloads_and_counts_them_in_its_length() {
+        let large = Bytes::from(vec![1; COPIED_BYTES_MAX + 1]);
+        let mut e = Encoder::frame();
+        e.i16(7);
+        e.records(&Records::Bytes(large.clone())).unwrap();
+        e.records(&Records::External { len: 1000, id: 5 }).unwrap();
+        e.records(&Records::Chunks(vec![Bytes::from_static(b"ab"), large.clone()])).unwrap();
+        e.payload(&Bytes::from_static(b"end"));
+        let total = e.len();
+        let segments = e.finish_frame().unwrap();
+
+        assert_eq!(segments.iter().map(Segment::len).sum::<usize>(), total);
+        let [Segment::Bytes(head), first, Segment::Bytes(_), external, Segment::Bytes(run), second, tail] =
+            &segments[..]
+        else {
+            panic!("{segments:?}")
+        };
+        assert_eq!(head[..4], (total as i32 - 4).to_be_bytes());
+        assert_eq!((first, second), (&Segment::Bytes(large.clone()), &Segment::Bytes(large.clone())));
+        let Segment::Bytes(first) = first else { panic!() };
+        assert_eq!(first.as_ptr(), large.as_ptr());
+        assert_eq!(*external, Segment::External { len: 1000, id: 5 });
+        assert!(run.ends_with(b"ab"));
+        assert_eq!(*tail, Segment::Bytes(Bytes::from_static(b"end")));
+    }
+
+    #[test]
+    fn the_size_of_a_long_tag_is_put_in_front() {
+        let mut e = Encoder::new();
+        e.set_flexible(true);
+        e.tagged_field(300, "Long", &Bytes::from(vec![9; 1000]), 0).unwrap();
+        let bytes = e.finish_bytes().unwrap();
+        // Tag 300, size 1002, length 1000 + 1.
+        assert_eq!(bytes[..6], [0xac, 0x02, 0xea, 0x07, 0xe9, 0x07]);
+        assert_eq!(bytes.len(), 4 + 1002);
+    }
+
+    #[test]
+    fn old_strings_have_a_limit_and_external_records_no_bytes() {
+        let mut e = Encoder::new();
+        let long = e.string(&[b'a'; 40_000]).unwrap_err();
+        assert_eq!(long.kind(), EncodeErrorKind::TooLong);
+        e.records(&Records::External { len: 1, id: 0 }).unwrap();
+        assert_eq!(e.finish_bytes().unwrap_err().kind(), EncodeErrorKind::External);
+    }
+}

@@ -38,3 +38,23 @@ impl RequestHeader {
         Ok((key, Self { request_api_key, request_api_version, correlation_id, client_id }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn headers_of_unknown_keys_are_errors_and_of_unknown_versions_are_not() {
+        let mut d = Decoder::new(Bytes::from_static(&[0, 120, 0, 0, 0, 0, 0, 1, 0xff, 0xff]));
+        let error = RequestHeader::decode_frame(&mut d).unwrap_err();
+        assert_eq!(error.kind(), DecodeErrorKind::UnknownKey(120));
+
+        let mut d = Decoder::new(Bytes::from_static(&[0, 18, 0, 99, 0, 0, 0, 1, 0, 1, b'c', 0]));
+        let (key, header) = RequestHeader::decode_frame(&mut d).unwrap();
+        assert_eq!((key, header.request_api_version), (ApiKey::ApiVersions, 99));
+        assert_eq!(header.client_id.as_deref(), Some("c"));
+        assert_eq!(d.remaining(), 0);
+    }
+}

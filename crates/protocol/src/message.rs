@@ -59,3 +59,58 @@ pub trait Request: Message {
     const KEY: ApiKey;
     type Response: Message;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::api_versions::ApiVersionsRequest;
+    use crate::api::find_coordinator::FindCoordinatorRequest;
+    use crate::api::join_group::JoinGroupRequest;
+    use crate::api::list_offsets::ListOffsetsRequest;
+    use crate::api::metadata::MetadataRequest;
+
+    #[test]
+    fn a_value_the_version_lacks_is_an_error_unless_ignorable() {
+        let request = ListOffsetsRequest { isolation_level: 1, timeout_ms: 500, ..Default::default() };
+        let kind = |version| {
+            request.encode_to_bytes(version).map(drop).map_err(|error| (error.kind(), error.path()))
+        };
+        assert_eq!(kind(1), Err((EncodeErrorKind::Absent(1), "IsolationLevel".into())));
+        // The timeout is ignorable.
+        assert_eq!(kind(9), Ok(()));
+        assert_eq!(kind(10), Ok(()));
+        assert_eq!(
+            kind(12),
+            Err((EncodeErrorKind::UnsupportedVersion(12, ListOffsetsRequest::VERSIONS), "".into()))
+        );
+    }
+
+    #[test]
+    fn null_where_the_version_knows_none_is_an_error() {
+        let request = MetadataRequest { topics: None, ..Default::default() };
+        let error = request.encode_to_bytes(0).unwrap_err();
+        assert_eq!((error.kind(), error.path().as_str()), (EncodeErrorKind::UnexpectedNull(0), "Topics"));
+        assert!(request.encode_to_bytes(1).is_ok());
+        let error = MetadataRequest::decode_all(Bytes::from_static(&[0xff; 4]), 0).unwrap_err();
+        assert_eq!((error.kind(), error.path().as_str()), (DecodeErrorKind::UnexpectedNull, "Topics"));
+    }
+
+    #[test]
+    fn absent_fields_take_their_defaults() {
+        let bytes =
+            FindCoordinatorRequest { key: "g".into(), ..Default::default() }.encode_to_bytes(0).unwrap();
+        let decoded = FindCoordinatorRequest::decode_all(bytes, 0).unwrap();
+        assert_eq!(decoded.key_type, 0);
+        assert_eq!(JoinGroupRequest::default().rebalance_timeout_ms, -1);
+        assert_eq!(ApiVersionsRequest::default().node_id, -1);
+    }
+
+    #[test]
+    fn errors_name_the_field_and_the_byte() {
+        let error = ApiVersionsRequest::decode_all(Bytes::from_static(&[2, b'a', 9]), 3).unwrap_err();
+        assert_eq!(error.to_string(), "the frame ends too early at byte 3 in ClientSoftwareVersion");
+        let error = ApiVersionsRequest::decode_all(Bytes::from_static(&[1, 1, 0, 0]), 3).unwrap_err();
+        assert_eq!(error.kind(), DecodeErrorKind::TrailingBytes);
+        assert_eq!(size_of_val(&error), size_of::<usize>());
+    }
+}

@@ -130,3 +130,20 @@ impl fmt::Debug for Str {
         fmt::Debug::fmt(self.as_str(), f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn it_is_found_by_the_text_it_holds() {
+        let frame = Bytes::from_static(b"..topic");
+        let topics = HashMap::from([(Str::from_utf8(frame.slice(2..)).unwrap(), 1)]);
+        assert_eq!(topics.get("topic"), Some(&1));
+        assert!(Str::from("a") < Str::from("b"));
+        assert_eq!(Str::from("topic").detached(), "topic");
+        assert!(Str::from_utf8(Bytes::from_static(&[0xc3])).is_err());
+    }
+}

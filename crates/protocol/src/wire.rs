@@ -231,6 +231,7 @@ impl Wire for Bytes {
 }
 
 impl WireNullable for Bytes {
+    #[inline]
     fn read_nullable(d: &mut Decoder, _version: i16) -> Result<Option<Self>, DecodeError> {
         match d.len()? {
             None => Ok(None),
@@ -266,6 +267,7 @@ impl Wire for Records {
 }
 
 impl WireNullable for Records {
+    #[inline]
     fn read_nullable(d: &mut Decoder, version: i16) -> Result<Option<Self>, DecodeError> {
         Ok(Bytes::read_nullable(d, version)?.map(Self::Bytes))
     }

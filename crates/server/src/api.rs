@@ -5,22 +5,30 @@
 
 mod connection;
 
+mod alter_partition_reassignments;
 mod api_versions;
 mod authorized_operations;
+mod create_partitions;
 pub mod create_topics;
 mod delete_groups;
 mod delete_records;
+mod delete_topics;
+mod describe_cluster;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_quorum;
+mod elect_leaders;
 mod fetch;
 mod find_coordinator;
 mod groups;
 mod heartbeat;
+mod init_producer_id;
 mod join_group;
 mod leave_group;
 mod list_groups;
 mod list_offsets;
+mod list_partition_reassignments;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -28,9 +36,11 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 pub mod produce;
 mod sync_group;
+mod unregister_broker;
+mod update_features;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use ottla_protocol::{
@@ -130,8 +140,8 @@ impl ListenerContext {
     /// The keys offered on this listener, ascending.
     pub fn offered(&self) -> &'static [ApiKey] {
         match self.kind {
-            Listener::Broker => BROKER_APIS,
-            Listener::Controller => &[],
+            Listener::Broker => &OFFERED_BY_BROKERS,
+            Listener::Controller => &OFFERED_BY_CONTROLLERS,
         }
     }
 
@@ -157,13 +167,19 @@ async fn dispatch(
     match (listener.kind, context.api_key) {
         (Listener::Broker, ApiKey::Fetch) => fetch::answer(&listener.node, &context, body).await,
         // Boxed: one rarely used future of their joint size instead of one in every connection.
+        (Listener::Broker, key) if CLUSTER_APIS.contains(&key) => {
+            Box::pin(cluster_api(&listener.node, &context, body)).await
+        }
         (Listener::Broker, _) => Box::pin(broker_api(&listener.node, &context, body)).await,
-        (Listener::Controller, key) => Err(Rejected::NotServed { key, version: context.api_version }),
+        (Listener::Controller, ApiKey::DescribeCluster) => {
+            describe_controllers(&listener.node, &context, body)
+        }
+        (Listener::Controller, _) => Box::pin(cluster_api(&listener.node, &context, body)).await,
     }
 }
 
 /// Declares a table of handlers: which keys it offers, and the function that calls them. `also` are keys that
-/// are dispatched elsewhere. Every handler is `async fn handle(&Arc<Role>, &RequestContext, Request) -> Response`.
+/// are dispatched elsewhere. Every handler is `async fn handle(&Role, &RequestContext, Request) -> Response`.
 macro_rules! api_table {
     ($offered:ident, $call:ident, $role:ident, also $also:tt, { $($key:ident => $module:ident,)* }) => {
         api_table!(@offered $offered $also { $($key)* });
@@ -210,11 +226,52 @@ api_table!(BROKER_APIS, broker_api, broker, also [Produce Fetch ApiVersions], {
     SyncGroup => sync_group,
     DescribeGroups => describe_groups,
     ListGroups => list_groups,
-    CreateTopics => create_topics,
     DeleteRecords => delete_records,
     OffsetForLeaderEpoch => offset_for_leader_epoch,
     DescribeLogDirs => describe_log_dirs,
     DescribeProducers => describe_producers,
     DeleteGroups => delete_groups,
     OffsetDelete => offset_delete,
+    InitProducerId => init_producer_id,
+    DescribeCluster => describe_cluster,
 });
+
+api_table!(CLUSTER_APIS, cluster_api, controller, also [], {
+    CreateTopics => create_topics,
+    DeleteTopics => delete_topics,
+    CreatePartitions => create_partitions,
+    ElectLeaders => elect_leaders,
+    AlterPartitionReassignments => alter_partition_reassignments,
+    ListPartitionReassignments => list_partition_reassignments,
+    DescribeQuorum => describe_quorum,
+    UpdateFeatures => update_features,
+    UnregisterBroker => unregister_broker,
+});
+
+/// What the active controller answers is offered on both kinds of listeners.
+static OFFERED_BY_BROKERS: LazyLock<Vec<ApiKey>> = LazyLock::new(|| joined(BROKER_APIS, CLUSTER_APIS));
+static OFFERED_BY_CONTROLLERS: LazyLock<Vec<ApiKey>> =
+    LazyLock::new(|| joined(&[ApiKey::ApiVersions, ApiKey::DescribeCluster], CLUSTER_APIS));
+
+fn joined(a: &[ApiKey], b: &[ApiKey]) -> Vec<ApiKey> {
+    let mut keys = [a, b].concat();
+    keys.sort_unstable_by_key(|key| *key as i16);
+    keys
+}
+
+/// DescribeCluster on a controller's listener.
+fn describe_controllers(
+    node: &Arc<Node>,
+    context: &RequestContext,
+    mut body: Decoder,
+) -> Result<Answer, Rejected> {
+    let request = Message::decode(&mut body, context.api_version)?;
+    let response = describe_cluster::describe_controllers(
+        &node.image(),
+        node.cluster_id(),
+        node.id(),
+        context,
+        &request,
+    );
+    Answer::new(context, &response)
+}

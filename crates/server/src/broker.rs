@@ -7,6 +7,7 @@ pub mod fetch_session;
 pub mod internal_topics;
 pub mod lifecycle;
 pub mod partition;
+pub mod producer_ids;
 pub mod reconcile;
 pub mod shard;
 pub mod syncer;
@@ -27,6 +28,7 @@ use crate::controller::ControllerHandle;
 use coordinators::{GroupCoordinators, HostConfig};
 use fetch_session::FetchSessions;
 use partition::PartitionHandle;
+use producer_ids::ProducerIds;
 use shard::Shard;
 use syncer::Syncer;
 use table::PartitionTable;
@@ -49,6 +51,7 @@ pub struct Broker {
     pub config: Arc<ServerConfig>,
     pub controller: ControllerHandle,
     pub fetch_sessions: FetchSessions,
+    pub producer_ids: ProducerIds,
     pub dirs: Vec<BrokerDir>,
     /// The group coordinators of the partitions of `__consumer_offsets` that this broker leads.
     pub groups: GroupCoordinators,
@@ -74,6 +77,7 @@ impl Broker {
             cluster_id,
             controller,
             fetch_sessions: FetchSessions::new(slots_max, seed),
+            producer_ids: ProducerIds::default(),
             dirs,
             groups: GroupCoordinators::new(HostConfig::of(&config)),
             image,

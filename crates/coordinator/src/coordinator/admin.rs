@@ -127,7 +127,8 @@ fn describe_classic(group: &ClassicGroup) -> DescribedGroup {
         } else {
             Default::default()
         },
-        member_assignment: if is_stable { member.state.assignment.clone() } else { Default::default() },
+        // Kept while the next generation forms, as Kafka does.
+        member_assignment: member.state.assignment.clone(),
     });
     DescribedGroup {
         group_id: group.id.clone(),

@@ -66,8 +66,8 @@ public final class Runner {
             }
         });
         PrintStream stray = System.err;
-        System.setOut(new PrintStream(new Demux(true, stray), true, StandardCharsets.UTF_8));
-        System.setErr(new PrintStream(new Demux(false, stray), true, StandardCharsets.UTF_8));
+        System.setOut(new Unclosable(new Demux(true, stray)));
+        System.setErr(new Unclosable(new Demux(false, stray)));
         // A tool's static fields are per class loader, so calls at the same time need one each.
         ClassLoader[] lanes = {loader(args[0]), loader(args[0]), loader(args[1], args[2])};
         while (true) {
@@ -180,6 +180,17 @@ public final class Runner {
         Object none = Proxy.newProxyInstance(classes, new Class<?>[] {adder}, (self, method, given) -> null);
         exit.getMethod("setShutdownHookAdder", adder).invoke(null, none);
         return classes;
+    }
+
+    /** The metadata shell closes stdout when it is done; the next call needs it. */
+    private static final class Unclosable extends PrintStream {
+        Unclosable(OutputStream out) {
+            super(out, true, StandardCharsets.UTF_8);
+        }
+
+        @Override public void close() {
+            flush();
+        }
     }
 
     /** Sends what a thread prints to the call it belongs to. */

@@ -5,6 +5,7 @@
 
 mod clients;
 mod crashes;
+mod groups;
 mod hostile;
 mod takeover;
 mod tools;
@@ -20,8 +21,9 @@ type Named = (&'static str, fn() -> anyhow::Result<()>);
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let suites: [(&str, &[Named]); 5] = [
+    let suites: [(&str, &[Named]); 6] = [
         ("tools", tools::TESTS),
+        ("groups", groups::TESTS),
         ("clients", clients::TESTS),
         ("takeover", takeover::TESTS),
         ("crashes", crashes::TESTS),

@@ -4,6 +4,7 @@
 //! `target/e2e/transcripts`.
 
 use anyhow::Result;
+use ottla_e2e::node::{Brand, Node};
 use ottla_e2e::{scenario, world};
 
 use crate::Named;
@@ -15,10 +16,19 @@ pub const TESTS: &[Named] = &[
     ("configs", || compare("configs")),
     ("groups", || compare("groups")),
     ("offsets", || compare("offsets")),
+    ("dump", || compare("dump")),
+    ("metadata_shell", metadata_shell),
     ("perf", || compare("perf")),
 ];
 
 fn compare(name: &str) -> Result<()> {
     let (judge, candidate) = (world::judge()?, world::candidate()?);
     scenario::compare(name, &judge, &candidate)
+}
+
+/// The shell exists up to 4.3.1 and knows no later metadata version, so it gets nodes of its own.
+fn metadata_shell() -> Result<()> {
+    let judge = Node::start_as_of("4.3", Brand::Apache)?;
+    let candidate = Node::start_as_of("4.3", Brand::candidate())?;
+    scenario::compare("shell", &judge, &candidate)
 }

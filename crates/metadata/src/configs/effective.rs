@@ -1,10 +1,11 @@
 //! Which value counts: a resource's own, else the broker's dynamic, dynamic default, static, or the default.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::def::{ConfigDef, ConfigType, UpdateMode};
 use super::value::ConfigValue;
-use super::{broker, group, topic};
+use super::{all_broker, all_client_metrics, all_group, all_topic, broker, group, topic};
 
 /// Settings of one resource as text, by name. Persistent: a clone is cheap.
 pub type ConfigMap = imbl::OrdMap<Arc<str>, Arc<str>>;
@@ -105,7 +106,33 @@ impl Layers {
                 return Some(scaled(def, value, synonym.factor));
             }
         }
-        def.default_value().ok().flatten()
+        let own = def.default_value().ok().flatten();
+        own.or_else(|| {
+            let synonym = def.synonyms.first()?;
+            let value = broker(synonym.name)?.default_value().ok().flatten()?;
+            Some(scaled(def, value, synonym.factor))
+        })
+    }
+
+    /// What DescribeConfigs tells of a node: all settings that are not internal, and whatever else is set.
+    pub fn describe_node(&self) -> Vec<Described> {
+        let set = self.layers().into_iter().flat_map(|(layer, _)| layer.keys().map(|name| &**name));
+        let listed =
+            all_broker().filter(|def| !def.internal && !is_dynamic_only(def.name)).map(|def| def.name);
+        let names: BTreeSet<&str> = set.chain(listed).collect();
+        names.into_iter().map(|name| self.describe_broker(name)).collect()
+    }
+
+    /// What DescribeConfigs tells of the defaults of all brokers: what is set there.
+    pub fn describe_default_brokers(&self) -> Vec<Described> {
+        let only_default = |mut described: Described| {
+            described.synonyms.retain(|synonym| synonym.source == ConfigSource::DynamicDefaultBroker);
+            described.source = ConfigSource::DynamicDefaultBroker;
+            let own = self.dynamic_default.get(described.name.as_str());
+            described.value = own.filter(|_| !described.sensitive).map(|value| value.to_string());
+            described
+        };
+        self.dynamic_default.keys().map(|name| only_default(self.describe_broker(name))).collect()
     }
 
     /// What DescribeConfigs tells of a node's setting, known or not.
@@ -122,10 +149,49 @@ impl Layers {
             source: synonyms.first().map_or(ConfigSource::Default, |first| first.source),
             synonyms,
             kind: def.map(|def| def.kind),
-            read_only: def.is_none_or(|def| def.mode == UpdateMode::ReadOnly),
+            // With a listener's prefix as well, although it can be changed.
+            read_only: broker(name).is_none_or(|def| def.mode == UpdateMode::ReadOnly),
             sensitive,
             doc: def.map(|def| def.doc),
         }
+    }
+
+    /// What DescribeConfigs tells of a topic: all its settings that are not internal.
+    pub fn describe_topic_configs(&self, overrides: &ConfigMap) -> Vec<Described> {
+        let listed = all_topic().filter(|def| !def.internal || overrides.contains_key(def.name));
+        listed.map(|def| self.describe_topic(overrides, def)).collect()
+    }
+
+    /// What DescribeConfigs tells of a group: all its settings that are not internal.
+    pub fn describe_group_configs(&self, overrides: &ConfigMap) -> Vec<Described> {
+        all_group().filter(|def| !def.internal).map(|def| self.describe_group(overrides, def)).collect()
+    }
+
+    /// What DescribeConfigs tells of a client-metrics subscription.
+    pub fn describe_client_metrics(overrides: &ConfigMap) -> Vec<Described> {
+        let describe = |def: &'static ConfigDef| {
+            let own = parsed(overrides, def.name, def);
+            let value =
+                own.clone().or_else(|| def.default_value().ok().flatten()).map(|value| value.to_string());
+            let synonym = |_| SynonymValue {
+                name: def.name.to_owned(),
+                value: value.clone(),
+                source: ConfigSource::ClientMetrics,
+            };
+            let synonyms: Vec<_> = own.iter().map(synonym).collect();
+            let source = synonyms.first().map_or(ConfigSource::Default, |first| first.source);
+            Described {
+                name: def.name.to_owned(),
+                value,
+                source,
+                synonyms,
+                kind: Some(def.kind),
+                read_only: false,
+                sensitive: false,
+                doc: Some(def.doc),
+            }
+        };
+        all_client_metrics().map(describe).collect()
     }
 
     /// What DescribeConfigs tells of a topic's setting.
@@ -135,7 +201,13 @@ impl Layers {
 
     /// What DescribeConfigs tells of a group's setting.
     pub fn describe_group(&self, overrides: &ConfigMap, def: &'static ConfigDef) -> Described {
-        self.describe_scoped(overrides, def, ConfigSource::Group, self.group(overrides, def.name))
+        let value = self.group(overrides, def.name);
+        let mut described = self.describe_scoped(overrides, def, ConfigSource::Group, value);
+        if let (true, Some(default)) = (def.synonyms.is_empty(), def.default) {
+            let (name, value) = (def.name.to_owned(), Some(default.to_owned()));
+            described.synonyms.push(SynonymValue { name, value, source: ConfigSource::Default });
+        }
+        described
     }
 
     fn describe_scoped(
@@ -181,7 +253,8 @@ impl Layers {
             }
         }
         for name in &names {
-            if let Some(value) = broker(name).and_then(|def| def.default) {
+            let known = broker(name).filter(|def| !is_dynamic_only(def.name));
+            if let Some(value) = known.and_then(|def| def.default) {
                 add(name, value, ConfigSource::Default);
             }
         }
@@ -196,6 +269,16 @@ impl Layers {
             (&self.static_broker, ConfigSource::StaticBroker),
         ]
     }
+}
+
+/// Settings that exist only as dynamic ones, and are told only when they are set.
+fn is_dynamic_only(name: &str) -> bool {
+    let rates = [
+        "follower.replication.throttled.rate",
+        "leader.replication.throttled.rate",
+        "replica.alter.log.dirs.io.max.bytes.per.second",
+    ];
+    rates.contains(&name)
 }
 
 const LISTENER_PREFIX: &str = "listener.name.";

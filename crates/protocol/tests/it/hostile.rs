@@ -2,8 +2,9 @@
 //! large lengths. Nothing panics, memory stays in proportion to the input, and what does decode encodes again.
 
 use bytes::Bytes;
+use ottla_protocol::api::produce::ProduceRequest;
 use ottla_protocol::schema::MessageSchema;
-use ottla_protocol::{Decoder, Encoder, RequestHeader};
+use ottla_protocol::{DecodeErrorKind, Decoder, Encoder, Message, RequestHeader};
 
 use crate::frames;
 use crate::random::{self, Random};
@@ -55,6 +56,21 @@ fn large_lengths_alone_reserve_little() {
             }
         }
     }
+}
+
+/// A count may be as large as the frame, yet nothing is there before it has been read.
+#[test]
+fn a_count_reserves_only_what_its_elements_have_shown() {
+    let mut bytes = vec![0xff; 8 << 20];
+    bytes[..10].copy_from_slice(&[0xff, 0xff, 0, 1, 0, 0, 0, 0, 0x00, 0x70]);
+    let cost = allocation_counter::measure(|| {
+        let error = ProduceRequest::decode(&mut Decoder::new(bytes.into()), 3).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.path().as_str()),
+            (DecodeErrorKind::UnexpectedNull, "TopicData.Name")
+        );
+    });
+    assert!(cost.bytes_max < 256 * 1024, "{} bytes", cost.bytes_max);
 }
 
 fn try_message(schema: &MessageSchema, version: i16, bytes: Bytes) {

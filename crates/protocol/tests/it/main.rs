@@ -4,5 +4,6 @@ mod differential;
 mod frames;
 mod golden;
 mod hostile;
+mod internal;
 mod random;
 mod round_trip;

@@ -3,6 +3,7 @@
 //! A version that is not known is answered in the form of version 0, so that every client can find the common
 //! one. KIP-35, KIP-511, KIP-584; version 5 checks that the client reached the node it meant.
 
+use ottla_metadata::features::KRAFT_VERSION;
 use ottla_model::ErrorCode;
 use ottla_protocol::api::api_versions::{
     ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
@@ -75,6 +76,7 @@ fn offer(listener: &ListenerContext, context: &RequestContext) -> ApiVersionsRes
         finalized_features_epoch: image.provenance.offset.0,
         finalized_features: features
             .iter()
+            .chain([(KRAFT_VERSION, listener.node.controller().kraft_version())])
             .filter(|(_, level)| *level != 0)
             .map(|(name, level)| FinalizedFeatureKey {
                 name: Str::from(name),

@@ -1,91 +1,115 @@
-//! CreateTopics (19): versions 2 to 7. Also creates topics that clients miss, where that is allowed.
+//! CreateTopics (19): versions 2 to 7, and the topics that are created without being asked for by name.
 
 use std::sync::Arc;
 
 use ottla_model::ErrorCode;
 use ottla_protocol::Str;
 use ottla_protocol::api::create_topics::{
-    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
+    CreatableTopic, CreatableTopicConfig, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
 };
-use tracing::{debug, info};
 
 use super::RequestContext;
-use crate::broker::{Broker, internal_topics};
-use crate::controller::ControllerError;
+use crate::broker::Broker;
+use crate::broker::internal_topics::{CONSUMER_OFFSETS, SHARE_GROUP_STATE, TRANSACTION_STATE};
+use crate::config::ServerConfig;
+use crate::controller::ControllerHandle;
+
+/// Leaves number of partitions and replicas to the controller's settings.
+const DEFAULT: i32 = -1;
 
 pub async fn handle(
-    broker: &Arc<Broker>,
+    controller: &ControllerHandle,
     _: &RequestContext,
     request: CreateTopicsRequest,
 ) -> CreateTopicsResponse {
     let names: Vec<Str> = request.topics.iter().map(|topic| topic.name.clone()).collect();
-    broker.controller.create_topics(request).await.unwrap_or_else(|error| refused(names, error))
+    controller.create_topics(request).await.unwrap_or_else(|error| {
+        let refused = |name| CreatableTopicResult {
+            name,
+            error_code: error.error_code().code(),
+            error_message: Some(Str::from(error.to_string())),
+            ..Default::default()
+        };
+        CreateTopicsResponse { topics: names.into_iter().map(refused).collect(), ..Default::default() }
+    })
 }
 
-fn refused(names: Vec<Str>, error: ControllerError) -> CreateTopicsResponse {
-    use ottla_protocol::api::create_topics::CreatableTopicResult;
-    let topics = names.into_iter().map(|name| CreatableTopicResult {
-        name,
-        error_code: error.error_code().code(),
-        error_message: Some(Str::from(error.to_string())),
-        ..Default::default()
-    });
-    CreateTopicsResponse { topics: topics.collect(), ..Default::default() }
+/// Whether a topic may have this name.
+pub fn is_valid_topic_name(name: &str) -> bool {
+    ottla_controller::invalid_topic_name(name).is_none()
 }
 
-/// Creates topics that a client asked about, with the broker's defaults; internal topics with settings of their own.
-pub async fn create_automatically(broker: &Broker, names: Vec<Str>) {
-    let topics = names.into_iter().map(|name| automatic(broker, name)).collect();
-    let request = CreateTopicsRequest {
-        topics,
-        timeout_ms: broker.config.network.request_timeout_ms,
-        ..Default::default()
-    };
+/// Creates topics that a client asked for, or that the broker needs, with the settings they get then. Failures are
+/// logged; whoever missed the topic asks again.
+pub async fn create_automatically(broker: &Arc<Broker>, names: Vec<Str>) {
+    let topics = names.into_iter().map(|name| automatic_topic(&broker.config, name)).collect();
+    let request = CreateTopicsRequest { topics, ..Default::default() };
     match broker.controller.create_topics(request).await {
+        Err(error) => tracing::warn!(%error, "cannot create topics"),
         Ok(response) => {
             for topic in response.topics {
                 match ErrorCode::from_code(topic.error_code) {
                     Some(ErrorCode::None) => {
-                        info!("created topic {} for a client that asked for it", topic.name)
+                        tracing::info!(topic = %topic.name, "created a topic on first use")
                     }
                     Some(ErrorCode::TopicAlreadyExists) => {}
-                    error => debug!(topic = %topic.name, ?error, "cannot create a topic for a client"),
+                    code => {
+                        let message = topic.error_message.as_deref().unwrap_or("");
+                        tracing::warn!(topic = %topic.name, ?code, message, "cannot create a topic on first use");
+                    }
                 }
             }
         }
-        Err(error) => debug!(%error, "cannot create topics for a client"),
     }
 }
 
-fn automatic(broker: &Broker, name: Str) -> CreatableTopic {
-    let (offsets, transactions) = (&broker.config.offsets, &broker.config.transactions);
-    let (num_partitions, replication_factor, configs) = match &*name {
-        internal_topics::CONSUMER_OFFSETS => (
-            offsets.topic_num_partitions,
-            offsets.topic_replication_factor,
-            vec![
-                ("compression.type", "producer".to_owned()),
-                ("cleanup.policy", "compact".to_owned()),
-                ("segment.bytes", offsets.topic_segment_bytes.to_string()),
-            ],
-        ),
-        internal_topics::TRANSACTION_STATE => (
-            transactions.topic_num_partitions,
-            transactions.topic_replication_factor,
-            vec![
-                ("compression.type", "uncompressed".to_owned()),
-                ("cleanup.policy", "compact".to_owned()),
-                ("min.insync.replicas", transactions.topic_min_insync_replicas.to_string()),
-                ("segment.bytes", transactions.topic_segment_bytes.to_string()),
-                ("unclean.leader.election.enable", "false".to_owned()),
-            ],
-        ),
-        // The broker's defaults.
-        _ => (-1, -1, Vec::new()),
+fn automatic_topic(config: &ServerConfig, name: Str) -> CreatableTopic {
+    let topic = |partitions: i32, replicas: i16, configs: &[(&str, String)]| CreatableTopic {
+        name: name.clone(),
+        num_partitions: partitions,
+        replication_factor: replicas,
+        assignments: Vec::new(),
+        configs: configs
+            .iter()
+            .map(|(name, value)| CreatableTopicConfig {
+                name: Str::from(*name),
+                value: Some(Str::from(value.as_str())),
+            })
+            .collect(),
     };
-    let configs = configs
-        .into_iter()
-        .map(|(name, value)| CreatableTopicConfig { name: Str::from(name), value: Some(Str::from(value)) })
-        .collect();
-    CreatableTopic { name, num_partitions, replication_factor, configs, ..Default::default() }
+    let text = |value: &str| value.to_string();
+    match &*name {
+        CONSUMER_OFFSETS => topic(
+            config.offsets.topic_num_partitions,
+            config.offsets.topic_replication_factor,
+            &[
+                ("cleanup.policy", text("compact")),
+                ("compression.type", text("producer")),
+                ("segment.bytes", config.offsets.topic_segment_bytes.to_string()),
+            ],
+        ),
+        TRANSACTION_STATE => topic(
+            config.transactions.topic_num_partitions,
+            config.transactions.topic_replication_factor,
+            &[
+                ("unclean.leader.election.enable", text("false")),
+                ("compression.type", text("uncompressed")),
+                ("cleanup.policy", text("compact")),
+                ("min.insync.replicas", config.transactions.topic_min_insync_replicas.to_string()),
+                ("segment.bytes", config.transactions.topic_segment_bytes.to_string()),
+            ],
+        ),
+        SHARE_GROUP_STATE => topic(
+            config.shares.topic_num_partitions,
+            config.shares.topic_replication_factor,
+            &[
+                ("cleanup.policy", text("delete")),
+                ("compression.type", text("none")),
+                ("segment.bytes", config.shares.topic_segment_bytes.to_string()),
+                ("retention.ms", text("-1")),
+                ("min.insync.replicas", config.shares.topic_min_insync_replicas.to_string()),
+            ],
+        ),
+        _ => topic(DEFAULT, DEFAULT as i16, &[]),
+    }
 }

@@ -44,8 +44,13 @@ pub async fn handle(
 fn find(broker: &Arc<Broker>, context: &RequestContext, key_type: i8, key: Str) -> Coordinator {
     let outcome = endpoint(broker, context, key_type, &key);
     let error_code = outcome.as_ref().err().copied().unwrap_or_default().code();
-    let (node_id, host, port) = outcome.unwrap_or((-1, Str::EMPTY, -1));
-    Coordinator { key, node_id, host, port, error_code, error_message: Some(Str::EMPTY) }
+    let (node_id, host, port) = outcome.clone().unwrap_or((-1, Str::EMPTY, -1));
+    // Only a type that Kafka does not know is explained.
+    let error_message = match outcome {
+        Err(error) if !(GROUP..=SHARE).contains(&key_type) => message(error),
+        _ => "",
+    };
+    Coordinator { key, node_id, host, port, error_code, error_message: Some(Str::from_static(error_message)) }
 }
 
 /// The broker that leads the partition that the key belongs to. A topic that is missing is created, meanwhile the client
@@ -62,7 +67,7 @@ fn endpoint(
         TRANSACTION => return Err(ErrorCode::CoordinatorNotAvailable),
         SHARE if context.api_version >= SHARE_VERSION => return Err(ErrorCode::CoordinatorNotAvailable),
         SHARE => return Err(ErrorCode::InvalidRequest),
-        _ => return Err(ErrorCode::UnknownServerError),
+        _ => return Err(ErrorCode::InvalidRequest),
     }
     let image = broker.image();
     let Some(topic) = image.topics.by_name(internal_topics::CONSUMER_OFFSETS) else {

@@ -1,9 +1,11 @@
 //! OffsetCommit (8): versions 2 to 10; version 10 names topics by id.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use ottla_coordinator::Request;
-use ottla_model::ErrorCode;
+use ottla_model::{ErrorCode, Uuid};
 use ottla_protocol::Str;
 use ottla_protocol::api::offset_commit::{
     OffsetCommitRequest, OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
@@ -23,6 +25,7 @@ pub async fn handle(
 ) -> OffsetCommitResponse {
     let mut response = refuse_unknown_topics(broker, context.api_version, &mut request);
     if request.topics.is_empty() {
+        merge_topics(&mut response);
         return response;
     }
     let group_id = request.group_id.clone();
@@ -41,7 +44,27 @@ pub async fn handle(
             partition.error_code = errors.next().unwrap_or(failure.code());
         }
     }
+    merge_topics(&mut response);
     response
+}
+
+/// A topic that the request names several times is answered once.
+fn merge_topics(response: &mut OffsetCommitResponse) {
+    if response.topics.len() < 2 {
+        return;
+    }
+    let mut places: HashMap<(Uuid, Str), usize> = HashMap::with_capacity(response.topics.len());
+    let mut merged: Vec<OffsetCommitResponseTopic> = Vec::with_capacity(response.topics.len());
+    for topic in response.topics.drain(..) {
+        match places.entry((topic.topic_id, topic.name.clone())) {
+            Entry::Occupied(place) => merged[*place.get()].partitions.extend(topic.partitions),
+            Entry::Vacant(place) => {
+                place.insert(merged.len());
+                merged.push(topic);
+            }
+        }
+    }
+    response.topics = merged;
 }
 
 /// Takes topics and partitions that do not exist out of the request and gives the answer to all of it, in which only they

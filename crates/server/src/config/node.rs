@@ -482,9 +482,20 @@ impl ServerConfig {
                 append_linger_ms: values.int("share.coordinator.append.linger.ms"),
                 updates_per_snapshot: values.int("share.coordinator.snapshot.update.records.per.snapshot"),
             },
-            static_broker: values.layers.static_broker.clone(),
+            static_broker: with_both_ids(values.layers.static_broker.clone()),
         }
     }
+}
+
+/// Whichever name of the node's id was given, clients see both.
+fn with_both_ids(mut settings: ConfigMap) -> ConfigMap {
+    let names = ["node.id", "broker.id"];
+    if let Some(id) = names.iter().find_map(|name| settings.get(*name).cloned()) {
+        for name in names {
+            settings.insert(name.into(), id.clone());
+        }
+    }
+    settings
 }
 
 /// `node.id`, or its old name; both only if they agree.

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI16, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
@@ -121,7 +122,8 @@ pub fn start(options: Options<'_>) -> Result<Running, StartError> {
         retention_ms: config.metadata_log.retention_ms,
     };
     let (inbox_sender, inbox) = mpsc::channel();
-    let controller = ControllerHandle::new(inbox_sender.clone(), view);
+    let kraft_version = Arc::new(AtomicI16::new(driver.raft().history().kraft_version()));
+    let controller = ControllerHandle::new(inbox_sender.clone(), view, kraft_version.clone());
     let mut thread = ControllerThread {
         snapshots: Snapshots::new(limits, recovered.snapshot, now),
         driver,
@@ -130,6 +132,7 @@ pub fn start(options: Options<'_>) -> Result<Running, StartError> {
         pending: VecDeque::new(),
         inbox,
         self_sender: inbox_sender,
+        kraft_version,
         intervals: Intervals::new(config),
         last_append: now,
         next_fence_check: now,
@@ -236,6 +239,8 @@ struct ControllerThread {
     pending: VecDeque<(Offset, Release)>,
     inbox: mpsc::Receiver<Message>,
     self_sender: mpsc::Sender<Message>,
+    /// For ApiVersions.
+    kraft_version: Arc<AtomicI16>,
     snapshots: Snapshots,
     intervals: Intervals,
     last_append: Millis,
@@ -359,6 +364,7 @@ impl ControllerThread {
         self.append(now, records)?;
         if let Some(version) = kraft_version {
             self.driver.set_kraft_version(now, version)?;
+            self.kraft_version.store(version, Ordering::Relaxed);
             if let Some(controller) = &mut self.controller {
                 controller.advance(self.driver.raft().end().offset);
             }

@@ -1,6 +1,7 @@
 //! How requests reach the controller's thread, and how their answers come back.
 
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicI16, Ordering};
+use std::sync::{Arc, mpsc};
 
 use ottla_commit_log::LogView;
 use ottla_controller::{Controller, Outcome};
@@ -101,6 +102,7 @@ pub(super) enum Message {
 pub struct ControllerHandle {
     inbox: mpsc::Sender<Message>,
     log: LogView,
+    kraft_version: Arc<AtomicI16>,
 }
 
 macro_rules! requests {
@@ -114,8 +116,13 @@ macro_rules! requests {
 
 /// Each answers when its records are committed, published on this node, and on disk.
 impl ControllerHandle {
-    pub(super) fn new(inbox: mpsc::Sender<Message>, log: LogView) -> Self {
-        Self { inbox, log }
+    pub(super) fn new(inbox: mpsc::Sender<Message>, log: LogView, kraft_version: Arc<AtomicI16>) -> Self {
+        Self { inbox, log, kraft_version }
+    }
+
+    /// The finalized `kraft.version`, which is not among the image's features: the quorum keeps it itself.
+    pub fn kraft_version(&self) -> i16 {
+        self.kraft_version.load(Ordering::Relaxed)
     }
 
     requests! {

@@ -235,6 +235,11 @@ fn feature_levels(config: &ServerConfig, options: &FormatOptions) -> Result<Feat
         }
     }
     let metadata_version = given(METADATA_VERSION).map_or(release, MetadataVersion);
+    if !options.scram.is_empty() && !metadata_version.supports_scram() {
+        return Err(FormatError::Usage(
+            "SCRAM is only supported in metadata.version 3.5-IV2 or later.".into(),
+        ));
+    }
     let dynamic = config.quorum.voters.is_empty();
     let kraft_version =
         given(KRAFT_VERSION).unwrap_or(if dynamic { KRAFT_VERSIONS.max } else { KRAFT_VERSIONS.min });
