@@ -38,7 +38,9 @@ use crate::segment::Segment;
 use crate::tail::{Tail, TailBudget};
 use crate::view::{LogShared, LogView};
 
+pub(crate) use append::read_marker;
 pub use append::{AppendInfo, Staged};
+pub(crate) use load::next_offset;
 pub use load::{LoadOptions, LoadReport};
 pub use retention::DeleteJob;
 pub use sync::{SyncJob, SyncKind, SyncOutcome};
@@ -360,6 +362,57 @@ impl Log {
             segment.handles().into_iter().for_each(|handle| handle.moved_to(&path));
         }
         self.path = path;
+    }
+
+    pub(crate) fn segments(&self) -> &[Arc<Segment>] {
+        &self.segments
+    }
+
+    pub(crate) fn files(&self) -> &Arc<FileCache> {
+        &self.dir.context.files
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Puts a cleaned segment in place of its sources. A crash in between is completed or undone by the next start.
+    pub(crate) fn replace_segments(
+        &mut self,
+        sources: Vec<Arc<Segment>>,
+        cleaned: Segment,
+        now: Millis,
+    ) -> Result<(), StorageError> {
+        let replaced = self.swap_files(&sources, &cleaned, now);
+        self.or_offline(replaced)?;
+        let cleaned = Arc::new(cleaned);
+        let is_source = |segment: &Arc<Segment>| sources.iter().any(|source| Arc::ptr_eq(source, segment));
+        if let Some(at) = self.segments.iter().position(is_source) {
+            self.segments.drain(at..at + sources.len());
+            self.segments.insert(at, cleaned);
+        }
+        self.publish_segments();
+        // Snapshots of segments that were merged away.
+        let remaining: Vec<Offset> = self.segments.iter().map(|segment| segment.base_offset).collect();
+        let merged: Vec<Offset> = sources.iter().map(|segment| segment.base_offset).collect();
+        let dropped = self
+            .drop_snapshots(|offset| merged.contains(&offset) && remaining.binary_search(&offset).is_err());
+        self.or_offline(dropped)
+    }
+
+    fn swap_files(
+        &mut self,
+        sources: &[Arc<Segment>],
+        cleaned: &Segment,
+        now: Millis,
+    ) -> Result<(), StorageError> {
+        cleaned.change_suffix(names::CLEANED, names::SWAP)?;
+        for source in sources {
+            self.schedule_removal(source.clone(), now)?;
+        }
+        cleaned.change_suffix(names::SWAP, "")?;
+        self.names_dirty = true;
+        Ok(())
     }
 
     pub(crate) fn shared(&self) -> &Arc<LogShared> {

@@ -232,7 +232,7 @@ impl Log {
             now - active.segment.created
         };
         active.size > u64::from(self.config.segment_bytes).saturating_sub(size)
-            || waited > self.config.segment_ms.saturating_sub(active.roll_jitter_ms)
+            || waited > self.config.roll_ms().saturating_sub(active.roll_jitter_ms)
             || span > i64::from(i32::MAX)
             || self.is_index_full()
     }

@@ -24,7 +24,7 @@ use crate::log::append::read_marker;
 use crate::log_dir::DirShared;
 use crate::names::{self, offset_file, parse_offset_file};
 use crate::producer_state::{ProducerStates, decode_snapshot};
-use crate::scan::{BatchAt, BatchScan, Walk};
+use crate::scan::{BatchAt, Walk};
 use crate::segment::{Segment, SegmentSizes, remove_if_there};
 
 /// What is known of a log before its directory is read.
@@ -577,7 +577,8 @@ fn trusted_end(segment: &Segment, recovery_point: Offset) -> Result<Option<(Offs
         txn.last_offset >= segment.base_offset && txn.last_offset < recovery_point
     });
     let txn_index = txn_index.during("read", context)?;
-    // Walk from the last entry to the recovery point; the entry must name the batch that is there.
+    // Walk from the last entry to the recovery point; the entry must name the batch that is there. (A time entry comes
+    // with every offset entry unless it would say nothing new, so the last one covers all up to here.)
     let mut scan = segment.scan(last.map_or(0, |entry| u64::from(entry.position)), Walk::Headers)?;
     let mut position = scan.position();
     let mut max = last_time.unwrap_or(TimeEntry { timestamp: Millis::NONE, offset: segment.base_offset });
@@ -594,18 +595,6 @@ fn trusted_end(segment: &Segment, recovery_point: Offset) -> Result<Option<(Offs
         position = batch.position + batch.size() as u64;
         if batch.header.max_timestamp > max.timestamp {
             max = TimeEntry { timestamp: batch.header.max_timestamp, offset: batch.header.last_offset() };
-        }
-    }
-    // Time entries are rarer than offset entries: look at what lies between the last one and where the walk began.
-    if let Some(last) = last.filter(|last| last_time.is_none_or(|time| time.offset < last.offset)) {
-        let from = last_time.map_or(segment.base_offset, |time| time.offset);
-        let floor = segment.index.floor(|entry| entry.offset <= from && entry.offset <= last.offset);
-        let floor = floor.during("search", context)?.map_or(0, |entry| u64::from(entry.position));
-        let mut scan = BatchScan::new(segment.file()?, floor, u64::from(last.position), Walk::Headers);
-        while let Some(batch) = scan.next().during("read", context)? {
-            if batch.header.max_timestamp > max.timestamp {
-                max = TimeEntry { timestamp: batch.header.max_timestamp, offset: batch.header.last_offset() };
-            }
         }
     }
     if check.is_some() || next_offset.is_none() {
