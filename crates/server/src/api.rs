@@ -5,6 +5,7 @@
 
 mod connection;
 
+mod alter_configs;
 mod alter_partition_reassignments;
 mod api_versions;
 mod authorized_operations;
@@ -13,11 +14,15 @@ pub mod create_topics;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
+mod describe_configs;
 mod describe_producers;
 mod describe_quorum;
+mod describe_topic_partitions;
 mod elect_leaders;
 mod fetch;
+mod incremental_alter_configs;
 mod init_producer_id;
+mod list_config_resources;
 mod list_offsets;
 mod list_partition_reassignments;
 mod metadata;
@@ -209,6 +214,11 @@ api_table!(BROKER_APIS, broker_api, broker, also [Produce Fetch ApiVersions], {
     DescribeProducers => describe_producers,
     InitProducerId => init_producer_id,
     DescribeCluster => describe_cluster,
+    DescribeTopicPartitions => describe_topic_partitions,
+    DescribeConfigs => describe_configs,
+    AlterConfigs => alter_configs,
+    IncrementalAlterConfigs => incremental_alter_configs,
+    ListConfigResources => list_config_resources,
 });
 
 api_table!(CLUSTER_APIS, cluster_api, controller, also [], {

@@ -5,7 +5,9 @@
 //! unknown or cannot be honoured yet is a warning; a setting that protects and cannot be honoured yet is an
 //! error: what was configured closed is never run open. Must not know what the settings do elsewhere.
 
+pub mod dynamic;
 mod listeners;
+pub mod log_levels;
 mod node;
 mod properties;
 mod rules;
