@@ -10,6 +10,7 @@ mod listeners;
 pub mod log_levels;
 mod node;
 mod properties;
+mod providers;
 mod rules;
 mod support;
 
@@ -62,7 +63,11 @@ pub fn load(
         };
         properties.set("--override", name.trim(), value.trim());
     }
-    ServerConfig::from_properties(&properties)
+    let problems = providers::resolve(&mut properties);
+    match problems.is_empty() {
+        true => ServerConfig::from_properties(&properties),
+        false => Err(ServerConfigError { problems }),
+    }
 }
 
 /// Everything that is wrong with a node's settings, a line each.
