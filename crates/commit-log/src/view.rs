@@ -295,10 +295,10 @@ impl LogView {
         }
         {
             let tail = self.shared.tail.lock();
-            if Arc::ptr_eq(&tail.segment, segment) {
-                if let Some(position) = tail.position_below(upper_bound) {
-                    return Ok(position);
-                }
+            if Arc::ptr_eq(&tail.segment, segment)
+                && let Some(position) = tail.position_below(upper_bound)
+            {
+                return Ok(position);
             }
         }
         // Nothing at or behind the bound: the segment was active when its size was read.
@@ -367,10 +367,10 @@ impl LogView {
     pub fn offset_for_timestamp(&self, timestamp: Millis) -> Result<Option<(Millis, Offset)>, StorageError> {
         let log_start = self.log_start_offset();
         for segment in self.shared.segments.load_full().iter() {
-            if segment.max_timestamp()?.timestamp >= timestamp {
-                if let Some(found) = segment.locate_timestamp(timestamp, log_start)? {
-                    return Ok(Some(found));
-                }
+            if segment.max_timestamp()?.timestamp >= timestamp
+                && let Some(found) = segment.locate_timestamp(timestamp, log_start)?
+            {
+                return Ok(Some(found));
             }
         }
         Ok(None)

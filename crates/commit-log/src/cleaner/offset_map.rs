@@ -108,10 +108,10 @@ impl OffsetMap {
             let header = at.header;
             if at.magic < 2 {
                 for record in super::rewrite::legacy_records(&at, batch_bytes_max, path)? {
-                    if let Some(key) = record.key.filter(|_| record.offset >= start) {
-                        if !self.put(&key, record.offset) {
-                            return Ok(false);
-                        }
+                    if let Some(key) = record.key.filter(|_| record.offset >= start)
+                        && !self.put(&key, record.offset)
+                    {
+                        return Ok(false);
                     }
                 }
             } else if header.is_control() {
@@ -122,10 +122,10 @@ impl OffsetMap {
                 let records = records.map_err(|error| StorageError::corrupt(path(), error.to_string()))?;
                 for record in records {
                     let record = record.map_err(|error| StorageError::corrupt(path(), error.to_string()))?;
-                    if let Some(key) = record.key.filter(|_| record.offset >= start) {
-                        if !self.put(&key, record.offset) {
-                            return Ok(false);
-                        }
+                    if let Some(key) = record.key.filter(|_| record.offset >= start)
+                        && !self.put(&key, record.offset)
+                    {
+                        return Ok(false);
                     }
                 }
             }

@@ -55,15 +55,16 @@ impl Log {
     ) -> Result<Staged, AppendError> {
         self.check_online()?;
         let header = batch.header();
-        if matches!(origin, AppendOrigin::Client { .. }) && header.has_producer_id() {
-            if let Some(duplicate) = self.producers.duplicate_of(header) {
-                return Ok(Staged {
-                    base_offset: duplicate.first_offset(),
-                    last_offset: Offset(duplicate.last_offset),
-                    log_append_time: Millis(duplicate.timestamp),
-                    duplicate: true,
-                });
-            }
+        if matches!(origin, AppendOrigin::Client { .. })
+            && header.has_producer_id()
+            && let Some(duplicate) = self.producers.duplicate_of(header)
+        {
+            return Ok(Staged {
+                base_offset: duplicate.first_offset(),
+                last_offset: Offset(duplicate.last_offset),
+                log_append_time: Millis(duplicate.timestamp),
+                duplicate: true,
+            });
         }
         self.check_size(batch.size_bytes())?;
         let stamped = batch.stamp(self.next_offset, leader_epoch);

@@ -39,6 +39,8 @@ pub struct LoadOptions {
     /// From `replication-offset-checkpoint`.
     pub high_watermark: Offset,
     pub now: Millis,
+    /// The directory was created just now.
+    pub(crate) is_new: bool,
 }
 
 impl LoadOptions {
@@ -50,6 +52,7 @@ impl LoadOptions {
             log_start: Offset::ZERO,
             high_watermark: Offset::ZERO,
             now,
+            is_new: false,
         }
     }
 }
@@ -200,6 +203,7 @@ impl Loader {
         end: Offset,
     ) -> Result<(Log, LoadReport), StorageError> {
         let report = self.report;
+        let options = self.options;
         let recovery_point = if self.options.clean {
             end
         } else {
@@ -233,9 +237,10 @@ impl Loader {
             synced_offset: recovery_point,
             snapshots: self.snapshots,
             names_dirty: !self.options.clean,
+            parent_dirty: options.is_new,
+            last_checkpoint: options.now,
             generation: 0,
             deleted: Vec::new(),
-            deleted_files: Vec::new(),
             last_append: self.options.now,
             dirty_bytes: report.bytes_scanned,
             allocated_to: 0,
@@ -344,7 +349,8 @@ impl Loader {
                 txn_index: size_of(&offset_file(base, names::TXN_INDEX)).unwrap_or(0),
             };
             let has_index = size_of(&offset_file(base, names::INDEX)).is_some();
-            if damaged.is_none() && (!has_index || sizes.txn_index % AbortedTxn::BYTES as u64 != 0) {
+            if damaged.is_none() && (!has_index || !sizes.txn_index.is_multiple_of(AbortedTxn::BYTES as u64))
+            {
                 damaged = Some(base);
             }
             let path = self.path.join(&entry.name);

@@ -351,12 +351,7 @@ fn cleaning_cmp_0_again_gives_what_kafka_made_of_cmp0_0() {
             let with_horizon = header.delete_horizon().is_some();
             assert!(!with_horizon || header.size_bytes() > 78);
             let size = if with_horizon { 79 } else { header.size_bytes() as i64 };
-            (
-                header.base_offset.0,
-                header.last_offset().0,
-                size,
-                i64::from(header.attributes.0),
-            )
+            (header.base_offset.0, header.last_offset().0, size, i64::from(header.attributes.0))
         })
         .collect();
     let expected: Vec<_> = expected("topics/cmp0-0")

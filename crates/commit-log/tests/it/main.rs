@@ -4,4 +4,5 @@ mod compaction;
 mod crash;
 mod golden;
 mod life;
+mod model;
 mod support;
