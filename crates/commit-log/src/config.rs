@@ -74,6 +74,15 @@ impl Default for LogConfig {
 }
 
 impl LogConfig {
+    /// After how long a segment is done: a compacted log must not wait longer than its records may stay dirty.
+    pub(crate) fn roll_ms(&self) -> i64 {
+        if self.cleanup_compact && self.max_compaction_lag_ms > 0 {
+            self.segment_ms.min(self.max_compaction_lag_ms)
+        } else {
+            self.segment_ms
+        }
+    }
+
     /// For `__cluster_metadata`: no retention of its own, no verification.
     pub fn metadata_log() -> Self {
         Self {

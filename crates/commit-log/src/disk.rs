@@ -136,6 +136,16 @@ pub fn read_file(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
 /// Replaces a small file so that after a crash either the old or the new content is there: written to
 /// `<name>.tmp`, synced, renamed over the target, directory synced.
 pub fn write_file_atomically(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_file(disk, path, content)?;
+    match path.parent() {
+        Some(dir) => disk.sync_dir(dir),
+        None => Ok(()),
+    }
+}
+
+/// Like [`write_file_atomically`], but whether it is the old or the new content that a crash leaves is open until the
+/// caller syncs the directory.
+pub fn replace_file(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
     let mut tmp = path.as_os_str().to_owned();
     tmp.push(".tmp");
     let tmp = Path::new(&tmp);
@@ -143,9 +153,5 @@ pub fn write_file_atomically(disk: &dyn Disk, path: &Path, content: &[u8]) -> io
     file.write_all_at(content, 0)?;
     file.sync()?;
     drop(file);
-    disk.rename(tmp, path)?;
-    match path.parent() {
-        Some(dir) => disk.sync_dir(dir),
-        None => Ok(()),
-    }
+    disk.rename(tmp, path)
 }

@@ -43,7 +43,7 @@ impl EpochCache {
 
     /// Notes that `epoch` begins at `start_offset`; whatever contradicts it goes. Whether anything changed.
     pub fn assign(&mut self, epoch: LeaderEpoch, start_offset: Offset) -> bool {
-        if !epoch.is_some() || !(start_offset >= Offset::ZERO) {
+        if !epoch.is_some() || (start_offset < Offset::ZERO) {
             return false;
         }
         if self.latest().is_some_and(|latest| latest.epoch == epoch && latest.start_offset <= start_offset) {

@@ -309,6 +309,16 @@ impl<E: IndexEntry> SparseIndex<E> {
         Ok(())
     }
 
+    /// Entry number `at`, counted from 0.
+    pub fn get(&self, at: usize) -> io::Result<Option<E>> {
+        let mut found = None;
+        self.visit(at, |entry| {
+            found = Some(entry);
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+
     /// All entries.
     pub fn entries(&self) -> io::Result<Vec<E>> {
         let mut entries = Vec::new();

@@ -9,6 +9,7 @@
 //! [`producer_state`], [`epoch_cache`]), `segment`, [`LogView`] (reading), [`Log`] (the owner), [`LogDir`].
 
 pub mod checkpoint;
+mod cleaner;
 mod config;
 pub mod disk;
 pub mod epoch_cache;
@@ -26,6 +27,7 @@ mod tail;
 mod view;
 
 pub use checkpoint::{EpochEntry, MetaProperties, OffsetCheckpoint};
+pub use cleaner::{CleanJob, CleanOutcome, CleanStats, Cleanable, CleanerLimits};
 pub use config::LogConfig;
 pub use disk::{Disk, DiskFile, OpenMode, RealDisk, SimDisk};
 pub use epoch_cache::EpochCache;

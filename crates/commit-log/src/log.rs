@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 
 use crate::checkpoint::{self, EpochEntry};
 use crate::config::LogConfig;
-use crate::disk::write_file_atomically;
+use crate::disk::replace_file;
 use crate::epoch_cache::EpochCache;
 use crate::error::{IoContext, StorageError};
 use crate::file_cache::FileCache;
@@ -38,7 +38,9 @@ use crate::segment::Segment;
 use crate::tail::{Tail, TailBudget};
 use crate::view::{LogShared, LogView};
 
+pub(crate) use append::read_marker;
 pub use append::{AppendInfo, Staged};
+pub(crate) use load::next_offset;
 pub use load::{LoadOptions, LoadReport};
 pub use retention::DeleteJob;
 pub use sync::{SyncJob, SyncKind, SyncOutcome};
@@ -74,11 +76,14 @@ pub struct Log {
     epochs_dirty: bool,
     /// Names in the directory changed since it was synced.
     names_dirty: bool,
+    /// The directory itself is new in its log directory.
+    parent_dirty: bool,
+    /// When the recovery point was last moved, for `flush.ms`.
+    last_checkpoint: Millis,
     /// Raised by truncation: outcomes of older sync jobs say nothing any more.
     generation: u64,
     /// Segments renamed to `.deleted`, waiting for their time.
     deleted: Vec<(Millis, Arc<Segment>)>,
-    deleted_files: Vec<PathBuf>,
     last_append: Millis,
     /// Bytes written since the last checkpoint.
     dirty_bytes: u64,
@@ -171,6 +176,13 @@ impl Log {
         self.dirty_bytes
     }
 
+    /// Whether `flush.messages` or `flush.ms` ask for a [`SyncKind::Checkpoint`] now.
+    pub fn is_flush_due(&self, now: Millis) -> bool {
+        let unflushed = self.log_end_offset() - self.recovery_point();
+        unflushed > 0
+            && (unflushed >= self.config.flush_messages || now - self.last_checkpoint >= self.config.flush_ms)
+    }
+
     /// Bytes of all segments.
     pub fn size_bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.size_bytes()).sum()
@@ -257,16 +269,17 @@ impl Log {
         }
     }
 
-    /// Writes the topic's id into `partition.metadata`, once.
+    /// Writes the topic's id into `partition.metadata`, once. The name is durable with the next sync.
     pub fn set_topic_id(&mut self, topic_id: Uuid) -> Result<(), StorageError> {
         if self.topic_id == Some(topic_id) {
             return Ok(());
         }
         let path = self.path.join(names::PARTITION_METADATA);
         let text = checkpoint::format_partition_metadata(topic_id);
-        let written = write_file_atomically(self.dir.context.files.disk(), &path, text.as_bytes());
+        let written = replace_file(self.dir.context.files.disk(), &path, text.as_bytes());
         let written = written.during("write", || path);
         self.or_offline(written)?;
+        self.names_dirty = true;
         self.topic_id = Some(topic_id);
         Ok(())
     }
@@ -360,6 +373,57 @@ impl Log {
             segment.handles().into_iter().for_each(|handle| handle.moved_to(&path));
         }
         self.path = path;
+    }
+
+    pub(crate) fn segments(&self) -> &[Arc<Segment>] {
+        &self.segments
+    }
+
+    pub(crate) fn files(&self) -> &Arc<FileCache> {
+        &self.dir.context.files
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Puts a cleaned segment in place of its sources. A crash in between is completed or undone by the next start.
+    pub(crate) fn replace_segments(
+        &mut self,
+        sources: Vec<Arc<Segment>>,
+        cleaned: Segment,
+        now: Millis,
+    ) -> Result<(), StorageError> {
+        let replaced = self.swap_files(&sources, &cleaned, now);
+        self.or_offline(replaced)?;
+        let cleaned = Arc::new(cleaned);
+        let is_source = |segment: &Arc<Segment>| sources.iter().any(|source| Arc::ptr_eq(source, segment));
+        if let Some(at) = self.segments.iter().position(is_source) {
+            self.segments.drain(at..at + sources.len());
+            self.segments.insert(at, cleaned);
+        }
+        self.publish_segments();
+        // Snapshots of segments that were merged away.
+        let remaining: Vec<Offset> = self.segments.iter().map(|segment| segment.base_offset).collect();
+        let merged: Vec<Offset> = sources.iter().map(|segment| segment.base_offset).collect();
+        let dropped = self
+            .drop_snapshots(|offset| merged.contains(&offset) && remaining.binary_search(&offset).is_err());
+        self.or_offline(dropped)
+    }
+
+    fn swap_files(
+        &mut self,
+        sources: &[Arc<Segment>],
+        cleaned: &Segment,
+        now: Millis,
+    ) -> Result<(), StorageError> {
+        cleaned.change_suffix(names::CLEANED, names::SWAP)?;
+        for source in sources {
+            self.schedule_removal(source.clone(), now)?;
+        }
+        cleaned.change_suffix(names::SWAP, "")?;
+        self.names_dirty = true;
+        Ok(())
     }
 
     pub(crate) fn shared(&self) -> &Arc<LogShared> {

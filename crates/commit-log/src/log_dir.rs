@@ -194,6 +194,7 @@ impl LogDir {
                     log_start: offset(&log_starts, partition),
                     high_watermark: offset(&high_watermarks, partition),
                     now,
+                    is_new: false,
                 };
                 let result = self.load_or_stray(partition, path, options, choose);
                 results.lock().push((*is_future, result));
@@ -260,7 +261,8 @@ impl LogDir {
         }
     }
 
-    /// Creates the log of a new partition, or opens one that is there and was not loaded before.
+    /// Creates the log of a new partition, or opens one that is there and was not loaded before. The directory is
+    /// durable with the log's first sync. Touches the disk, so not for a shard's thread.
     pub fn create_log(
         &self,
         partition: &TopicPartition,
@@ -290,7 +292,7 @@ impl LogDir {
     ) -> Result<Log, StorageError> {
         let path = self.path().join(partition.to_string());
         self.disk().create_dir(&path).during("create", || path.clone())?;
-        self.sync()?;
+        let options = LoadOptions { is_new: true, ..options };
         Log::load(self.shared.clone(), path, partition.clone(), config, options).map(|(log, _)| log)
     }
 
@@ -307,7 +309,7 @@ impl LogDir {
 
     fn retire_log(&self, mut log: Log, suffix: &str) -> Result<PathBuf, StorageError> {
         let partition = log.partition().clone();
-        let path = self.rename_dir(&log.path().to_owned(), &partition, suffix)?;
+        let path = self.rename_dir(log.path(), &partition, suffix)?;
         log.moved_to(path.clone());
         self.shared.logs.lock().remove(&partition);
         self.shared.cleaner_offsets.lock().remove(&partition);

@@ -51,10 +51,10 @@ impl PartitionDir {
         let suffixed: [(&str, Wrap); 3] =
             [("-delete", Self::Delete), ("-future", Self::Future), ("-stray", Self::Stray)];
         for (suffix, wrap) in suffixed {
-            if let Some((partition, _)) = name.strip_suffix(suffix).and_then(|rest| rest.rsplit_once('.')) {
-                if let Some(partition) = parse_topic_partition(partition) {
-                    return Some(wrap(partition));
-                }
+            if let Some((partition, _)) = name.strip_suffix(suffix).and_then(|rest| rest.rsplit_once('.'))
+                && let Some(partition) = parse_topic_partition(partition)
+            {
+                return Some(wrap(partition));
             }
         }
         parse_topic_partition(name).map(Self::Live)

@@ -15,6 +15,8 @@ use crate::disk::DiskFile;
 
 /// What [`Walk::Headers`] reads at a time: a few index intervals.
 const HEADER_CHUNK_BYTES: usize = 16 << 10;
+/// Batches of this size are skipped one by one.
+const LARGE_BATCH_BYTES: usize = 4096;
 /// What [`Walk::Bodies`] reads at a time.
 const BODY_CHUNK_BYTES: usize = 1 << 20;
 /// The smallest thing that is an entry: overhead and a legacy record without payload.
@@ -67,11 +69,22 @@ pub(crate) struct BatchScan {
     filled: usize,
     used: usize,
     end: u64,
+    /// Whether the last batch was so large that reading ahead is a waste for [`Walk::Headers`].
+    large: bool,
 }
 
 impl BatchScan {
     pub(crate) fn new(file: Arc<dyn DiskFile>, position: u64, end: u64, walk: Walk) -> Self {
-        Self { file, walk, chunk: Vec::new(), chunk_position: position, filled: 0, used: 0, end }
+        Self {
+            file,
+            walk,
+            chunk: Vec::new(),
+            chunk_position: position,
+            filled: 0,
+            used: 0,
+            end,
+            large: false,
+        }
     }
 
     /// Where the next batch begins: behind the last good one.
@@ -97,6 +110,7 @@ impl BatchScan {
         if self.walk == Walk::Bodies && !self.fill(size)? {
             return Ok(None);
         }
+        self.large = size >= LARGE_BATCH_BYTES;
         let (start, position) = (self.used, self.position());
         let end = (start + size).min(self.filled);
         if start + size <= self.filled {
@@ -119,6 +133,7 @@ impl BatchScan {
         self.filled -= self.used;
         self.used = 0;
         let wanted = match self.walk {
+            Walk::Headers if self.large => HEADER_BYTES,
             Walk::Headers => HEADER_CHUNK_BYTES,
             Walk::Bodies => BODY_CHUNK_BYTES,
         };

@@ -262,16 +262,14 @@ impl LogView {
         }
         let len = wish.size(first.size).min(available);
         let end = first.position + len as u64;
-        let beyond = segment.index.partition_point(|entry| u64::from(entry.position) < end);
-        let beyond = beyond.during("search", || segment.index.file().path())?;
         let mut upper_bound = next_base.unwrap_or(wish.upper_bound);
-        segment
-            .index
-            .visit(beyond, |entry| {
-                upper_bound = entry.offset;
-                ControlFlow::Break(())
-            })
-            .during("search", || segment.index.file().path())?;
+        if !segment.txn_index.is_empty() {
+            // Worth a search: every transaction below the bound goes to the consumer.
+            let context = || segment.index.file().path();
+            let beyond = segment.index.partition_point(|entry| u64::from(entry.position) < end);
+            let entry = segment.index.get(beyond.during("search", context)?).during("search", context)?;
+            upper_bound = entry.map_or(upper_bound, |entry| entry.offset);
+        }
         let mut plan = ReadPlan {
             base_offset: Some(first.base_offset),
             upper_bound: upper_bound.min(wish.upper_bound),
@@ -297,10 +295,10 @@ impl LogView {
         }
         {
             let tail = self.shared.tail.lock();
-            if Arc::ptr_eq(&tail.segment, segment) {
-                if let Some(position) = tail.position_below(upper_bound) {
-                    return Ok(position);
-                }
+            if Arc::ptr_eq(&tail.segment, segment)
+                && let Some(position) = tail.position_below(upper_bound)
+            {
+                return Ok(position);
             }
         }
         // Nothing at or behind the bound: the segment was active when its size was read.
@@ -369,10 +367,10 @@ impl LogView {
     pub fn offset_for_timestamp(&self, timestamp: Millis) -> Result<Option<(Millis, Offset)>, StorageError> {
         let log_start = self.log_start_offset();
         for segment in self.shared.segments.load_full().iter() {
-            if segment.max_timestamp()?.timestamp >= timestamp {
-                if let Some(found) = segment.locate_timestamp(timestamp, log_start)? {
-                    return Ok(Some(found));
-                }
+            if segment.max_timestamp()?.timestamp >= timestamp
+                && let Some(found) = segment.locate_timestamp(timestamp, log_start)?
+            {
+                return Ok(Some(found));
             }
         }
         Ok(None)

@@ -20,6 +20,8 @@ pub struct BatchBuilder {
     compression: Compression,
     base_timestamp: Option<Millis>,
     max_timestamp: Option<Millis>,
+    /// What an emptied batch keeps.
+    max_timestamp_if_empty: Option<Millis>,
     last_offset_delta: Option<i32>,
     /// Room for the header, then the records.
     buffer: Vec<u8>,
@@ -43,6 +45,7 @@ impl BatchBuilder {
             compression,
             base_timestamp: None,
             max_timestamp: None,
+            max_timestamp_if_empty: None,
             last_offset_delta: None,
             buffer: vec![0; HEADER_BYTES],
             scratch: Vec::new(),
@@ -50,16 +53,20 @@ impl BatchBuilder {
         }
     }
 
-    /// Takes over what compaction keeps of a batch: offsets, epoch, producer, sequence, attributes, timestamps.
+    /// Takes over what compaction keeps of a batch: offsets, epoch, producer, sequence, attributes, append time. With
+    /// CreateTime the largest timestamp is that of the records that stay (of all, if none stays).
     ///
     /// The codec is the header's where it is known; records are added with [`Self::append_record`].
     pub fn like(header: &BatchHeader) -> Self {
         let codec = header.codec().unwrap_or(Codec::None);
         let mut builder = Self::new(Compression::of(codec));
-        builder.header = BatchHeader { record_count: 0, ..*header };
+        builder.header = BatchHeader { record_count: 0, max_timestamp: Millis::NONE, ..*header };
         builder.header.attributes = header.attributes.with_codec(codec);
         builder.base_timestamp = header.delete_horizon();
-        builder.max_timestamp = Some(header.max_timestamp);
+        match header.timestamp_type() {
+            TimestampType::LogAppendTime => builder.max_timestamp = Some(header.max_timestamp),
+            TimestampType::CreateTime => builder.max_timestamp_if_empty = Some(header.max_timestamp),
+        }
         builder.last_offset_delta = Some(header.last_offset_delta);
         builder
     }
@@ -226,7 +233,8 @@ impl BatchBuilder {
         let header = &mut self.header;
         header.base_timestamp = self.base_timestamp.unwrap_or(Millis::NONE);
         header.last_offset_delta = self.last_offset_delta.unwrap_or((self.next_offset_delta - 1).max(0));
-        if let Some(max_timestamp) = self.max_timestamp {
+        let kept = if header.record_count == 0 { self.max_timestamp_if_empty } else { None };
+        if let Some(max_timestamp) = self.max_timestamp.or(kept) {
             header.max_timestamp = max_timestamp;
         }
         let mut buffer = self.buffer;

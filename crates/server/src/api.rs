@@ -5,6 +5,7 @@
 
 mod connection;
 
+mod alter_configs;
 mod alter_partition_reassignments;
 mod api_versions;
 mod authorized_operations;
@@ -14,18 +15,22 @@ mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
+mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
+mod describe_topic_partitions;
 mod elect_leaders;
 mod fetch;
 mod find_coordinator;
 mod groups;
 mod heartbeat;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
@@ -234,6 +239,11 @@ api_table!(BROKER_APIS, broker_api, broker, also [Produce Fetch ApiVersions], {
     OffsetDelete => offset_delete,
     InitProducerId => init_producer_id,
     DescribeCluster => describe_cluster,
+    DescribeTopicPartitions => describe_topic_partitions,
+    DescribeConfigs => describe_configs,
+    AlterConfigs => alter_configs,
+    IncrementalAlterConfigs => incremental_alter_configs,
+    ListConfigResources => list_config_resources,
 });
 
 api_table!(CLUSTER_APIS, cluster_api, controller, also [], {

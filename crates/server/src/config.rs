@@ -5,9 +5,12 @@
 //! unknown or cannot be honoured yet is a warning; a setting that protects and cannot be honoured yet is an
 //! error: what was configured closed is never run open. Must not know what the settings do elsewhere.
 
+pub mod dynamic;
 mod listeners;
+pub mod log_levels;
 mod node;
 mod properties;
+mod providers;
 mod rules;
 mod support;
 
@@ -60,7 +63,11 @@ pub fn load(
         };
         properties.set("--override", name.trim(), value.trim());
     }
-    ServerConfig::from_properties(&properties)
+    let problems = providers::resolve(&mut properties);
+    match problems.is_empty() {
+        true => ServerConfig::from_properties(&properties),
+        false => Err(ServerConfigError { problems }),
+    }
 }
 
 /// Everything that is wrong with a node's settings, a line each.

@@ -53,15 +53,16 @@ impl Log {
     ) -> Result<Staged, AppendError> {
         self.check_online()?;
         let header = batch.header();
-        if matches!(origin, AppendOrigin::Client { .. }) && header.has_producer_id() {
-            if let Some(duplicate) = self.producers.duplicate_of(header) {
-                return Ok(Staged {
-                    base_offset: duplicate.first_offset(),
-                    last_offset: Offset(duplicate.last_offset),
-                    log_append_time: Millis(duplicate.timestamp),
-                    duplicate: true,
-                });
-            }
+        if matches!(origin, AppendOrigin::Client { .. })
+            && header.has_producer_id()
+            && let Some(duplicate) = self.producers.duplicate_of(header)
+        {
+            return Ok(Staged {
+                base_offset: duplicate.first_offset(),
+                last_offset: Offset(duplicate.last_offset),
+                log_append_time: Millis(duplicate.timestamp),
+                duplicate: true,
+            });
         }
         self.check_size(batch.size_bytes())?;
         let stamped = batch.stamp(self.next_offset, leader_epoch);
@@ -230,7 +231,7 @@ impl Log {
             now - active.segment.created
         };
         active.size > u64::from(self.config.segment_bytes).saturating_sub(size)
-            || waited > self.config.segment_ms.saturating_sub(active.roll_jitter_ms)
+            || waited > self.config.roll_ms().saturating_sub(active.roll_jitter_ms)
             || span > i64::from(i32::MAX)
             || self.is_index_full()
     }

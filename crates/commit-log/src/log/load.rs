@@ -24,7 +24,7 @@ use crate::log::append::read_marker;
 use crate::log_dir::DirShared;
 use crate::names::{self, offset_file, parse_offset_file};
 use crate::producer_state::{ProducerStates, decode_snapshot};
-use crate::scan::{BatchAt, BatchScan, Walk};
+use crate::scan::{BatchAt, Walk};
 use crate::segment::{Segment, SegmentSizes, remove_if_there};
 
 /// What is known of a log before its directory is read.
@@ -39,6 +39,8 @@ pub struct LoadOptions {
     /// From `replication-offset-checkpoint`.
     pub high_watermark: Offset,
     pub now: Millis,
+    /// The directory was created just now.
+    pub(crate) is_new: bool,
 }
 
 impl LoadOptions {
@@ -50,6 +52,7 @@ impl LoadOptions {
             log_start: Offset::ZERO,
             high_watermark: Offset::ZERO,
             now,
+            is_new: false,
         }
     }
 }
@@ -200,6 +203,7 @@ impl Loader {
         end: Offset,
     ) -> Result<(Log, LoadReport), StorageError> {
         let report = self.report;
+        let options = self.options;
         let recovery_point = if self.options.clean {
             end
         } else {
@@ -233,9 +237,10 @@ impl Loader {
             synced_offset: recovery_point,
             snapshots: self.snapshots,
             names_dirty: !self.options.clean,
+            parent_dirty: options.is_new,
+            last_checkpoint: options.now,
             generation: 0,
             deleted: Vec::new(),
-            deleted_files: Vec::new(),
             last_append: self.options.now,
             dirty_bytes: report.bytes_scanned,
             allocated_to: 0,
@@ -344,7 +349,8 @@ impl Loader {
                 txn_index: size_of(&offset_file(base, names::TXN_INDEX)).unwrap_or(0),
             };
             let has_index = size_of(&offset_file(base, names::INDEX)).is_some();
-            if damaged.is_none() && (!has_index || sizes.txn_index % AbortedTxn::BYTES as u64 != 0) {
+            if damaged.is_none() && (!has_index || !sizes.txn_index.is_multiple_of(AbortedTxn::BYTES as u64))
+            {
                 damaged = Some(base);
             }
             let path = self.path.join(&entry.name);
@@ -577,7 +583,8 @@ fn trusted_end(segment: &Segment, recovery_point: Offset) -> Result<Option<(Offs
         txn.last_offset >= segment.base_offset && txn.last_offset < recovery_point
     });
     let txn_index = txn_index.during("read", context)?;
-    // Walk from the last entry to the recovery point; the entry must name the batch that is there.
+    // Walk from the last entry to the recovery point; the entry must name the batch that is there. (A time entry comes
+    // with every offset entry unless it would say nothing new, so the last one covers all up to here.)
     let mut scan = segment.scan(last.map_or(0, |entry| u64::from(entry.position)), Walk::Headers)?;
     let mut position = scan.position();
     let mut max = last_time.unwrap_or(TimeEntry { timestamp: Millis::NONE, offset: segment.base_offset });
@@ -594,18 +601,6 @@ fn trusted_end(segment: &Segment, recovery_point: Offset) -> Result<Option<(Offs
         position = batch.position + batch.size() as u64;
         if batch.header.max_timestamp > max.timestamp {
             max = TimeEntry { timestamp: batch.header.max_timestamp, offset: batch.header.last_offset() };
-        }
-    }
-    // Time entries are rarer than offset entries: look at what lies between the last one and where the walk began.
-    if let Some(last) = last.filter(|last| last_time.is_none_or(|time| time.offset < last.offset)) {
-        let from = last_time.map_or(segment.base_offset, |time| time.offset);
-        let floor = segment.index.floor(|entry| entry.offset <= from && entry.offset <= last.offset);
-        let floor = floor.during("search", context)?.map_or(0, |entry| u64::from(entry.position));
-        let mut scan = BatchScan::new(segment.file()?, floor, u64::from(last.position), Walk::Headers);
-        while let Some(batch) = scan.next().during("read", context)? {
-            if batch.header.max_timestamp > max.timestamp {
-                max = TimeEntry { timestamp: batch.header.max_timestamp, offset: batch.header.last_offset() };
-            }
         }
     }
     if check.is_some() || next_offset.is_none() {

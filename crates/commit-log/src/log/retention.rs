@@ -1,6 +1,5 @@
 //! Losing old segments: by time, by size, by log start; and removing files later.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,26 +7,20 @@ use ottla_model::{Millis, Offset};
 
 use super::Log;
 use crate::error::{ReadError, StorageError};
-use crate::file_cache::FileCache;
 use crate::names;
-use crate::segment::{Segment, remove_if_there};
+use crate::segment::Segment;
 
 /// Files whose time has come. Removing large files takes long: run it anywhere.
 #[derive(Debug)]
 #[must_use]
 pub struct DeleteJob {
-    files: Arc<FileCache>,
     segments: Vec<Arc<Segment>>,
-    paths: Vec<PathBuf>,
 }
 
 impl DeleteJob {
     pub fn run(self) -> Result<(), StorageError> {
         for segment in &self.segments {
             segment.remove_files()?;
-        }
-        for path in &self.paths {
-            remove_if_there(self.files.disk(), path)?;
         }
         Ok(())
     }
@@ -155,10 +148,6 @@ impl Log {
     pub fn delete_job(&mut self, now: Millis) -> Option<DeleteJob> {
         let due =
             self.deleted.extract_if(.., |(at, _)| *at <= now).map(|(_, segment)| segment).collect::<Vec<_>>();
-        let paths = std::mem::take(&mut self.deleted_files);
-        if due.is_empty() && paths.is_empty() {
-            return None;
-        }
-        Some(DeleteJob { files: self.dir.context.files.clone(), segments: due, paths })
+        if due.is_empty() { None } else { Some(DeleteJob { segments: due }) }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use ottla_model::Offset;
+use ottla_model::{Millis, Offset};
 
 use super::Log;
 use crate::checkpoint::format_epochs;
@@ -41,7 +41,8 @@ pub struct SyncJob {
     snapshots_written: Vec<PathBuf>,
     /// Snapshots that the new one replaces.
     snapshots_replaced: Vec<PathBuf>,
-    dir: Option<PathBuf>,
+    dirs: Vec<PathBuf>,
+    now: Millis,
 }
 
 /// How a [`SyncJob`] ended.
@@ -53,6 +54,7 @@ pub struct SyncOutcome {
     up_to: Offset,
     bytes: u64,
     snapshot: bool,
+    now: Millis,
     result: Result<(), StorageError>,
 }
 
@@ -66,6 +68,7 @@ impl SyncJob {
             up_to: self.up_to,
             bytes: self.bytes,
             snapshot: self.snapshot.is_some(),
+            now: self.now,
             result,
         }
     }
@@ -105,7 +108,7 @@ impl SyncJob {
             };
             write().during("write", || path.clone())?;
         }
-        if let Some(dir) = &self.dir {
+        for dir in &self.dirs {
             disk.sync_dir(dir).during("sync", || dir.clone())?;
         }
         for path in &self.snapshots_replaced {
@@ -127,7 +130,7 @@ impl Log {
             SyncKind::Checkpoint => self.recovery_point(),
         };
         let dirty = match kind {
-            SyncKind::Commit => from < up_to,
+            SyncKind::Commit => from < up_to || self.names_dirty,
             SyncKind::Checkpoint => from < up_to || self.epochs_dirty || self.names_dirty,
         };
         if !dirty {
@@ -145,8 +148,15 @@ impl Log {
             snapshot: None,
             snapshots_written: Vec::new(),
             snapshots_replaced: Vec::new(),
-            dir: std::mem::take(&mut self.names_dirty).then(|| self.path.clone()),
+            dirs: Vec::new(),
+            now: self.last_append,
         };
+        if std::mem::take(&mut self.names_dirty) {
+            job.dirs.push(self.path.clone());
+        }
+        if std::mem::take(&mut self.parent_dirty) {
+            job.dirs.push(self.dir.path.clone());
+        }
         if kind == SyncKind::Checkpoint {
             if std::mem::take(&mut self.epochs_dirty) {
                 let path = self.path.join(names::LEADER_EPOCH_CHECKPOINT);
@@ -173,7 +183,9 @@ impl Log {
             return;
         }
         job.snapshot = Some(self.snapshot_file(job.up_to));
-        job.dir = Some(self.path.clone());
+        if !job.dirs.contains(&self.path) {
+            job.dirs.push(self.path.clone());
+        }
         let is_base = |offset: &Offset| self.segments.iter().any(|segment| segment.base_offset == *offset);
         job.snapshots_replaced = self.snapshots.iter().filter(|offset| !is_base(offset)).map(path).collect();
         self.snapshots.retain(is_base);
@@ -191,6 +203,7 @@ impl Log {
             if outcome.snapshot && self.snapshots.last().is_none_or(|last| *last < outcome.up_to) {
                 self.snapshots.push(outcome.up_to);
             }
+            self.last_checkpoint = outcome.now;
             self.dirty_bytes = self.dirty_bytes.saturating_sub(outcome.bytes);
             if outcome.up_to > self.recovery_point() {
                 self.shared.recovery_point.store(outcome.up_to.0, Ordering::Release);

@@ -326,3 +326,40 @@ fn metadata_logs_are_read() {
         assert!(load_dir(&log_dir, &LogConfig::default()).logs.is_empty(), "not one of the data logs");
     }
 }
+
+/// cmp-0 was cleaned once by Apache Kafka; cleaned again, with all horizons passed, it must hold what cmp0-0 (the same
+/// input, several rounds, no delay) holds: no tombstones, the ABORT marker with its horizon, which makes it longer (by how
+/// much depends on the time between).
+#[test]
+fn cleaning_cmp_0_again_gives_what_kafka_made_of_cmp0_0() {
+    let (temp, _) = copy("topics/cmp-0");
+    let config = partitions().into_iter().find(|(path, _)| *path == "topics/cmp-0").unwrap().1;
+    let config = LogConfig { min_cleanable_dirty_ratio: 0.01, delete_retention_ms: 0, ..config };
+    let dir = open_dir(RealDisk, temp.path());
+    let mut log = load_dir(&dir, &config).logs.pop().unwrap();
+    log.set_high_watermark(log.log_end_offset());
+    let now = Millis(1_795_450_916_825);
+    let cleanable = log.cleanable(None, now).unwrap().unwrap();
+    assert_eq!((cleanable.first_dirty, cleanable.first_uncleanable), (Offset(0), Offset(130)));
+    let outcome = log.clean_job(cleanable, ottla_commit_log::CleanerLimits::default(), now).run().unwrap();
+    assert_eq!(log.complete_clean(outcome, now).unwrap().unwrap().0, Offset(130));
+    let found: Vec<_> = read_all(&log.view(), Offset(0), 1 << 20)
+        .into_iter()
+        .map(|batch| {
+            let header = batch.header;
+            // How much longer the marker gets depends on the time that has passed.
+            let with_horizon = header.delete_horizon().is_some();
+            assert!(!with_horizon || header.size_bytes() > 78);
+            let size = if with_horizon { 79 } else { header.size_bytes() as i64 };
+            (header.base_offset.0, header.last_offset().0, size, i64::from(header.attributes.0))
+        })
+        .collect();
+    let expected: Vec<_> = expected("topics/cmp0-0")
+        .into_iter()
+        .map(|line| {
+            let field = |name: &str| line[name].as_i64().unwrap();
+            (field("baseOffset"), field("lastOffset"), field("size"), field("attributes"))
+        })
+        .collect();
+    assert_eq!(found, expected);
+}

@@ -1,9 +1,9 @@
 //! AddOffsetsToTxn, API key 25.
 //!
 //! Versions:
-//! - 2: PRODUCER_FENCED
+//! - 2: may answer PRODUCER_FENCED
 //! - 3: flexible
-//! - 4: TRANSACTION_ABORTABLE
+//! - 4: may answer TRANSACTION_ABORTABLE
 
 use crate::{Message, Str};
 

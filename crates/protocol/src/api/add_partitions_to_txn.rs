@@ -1,11 +1,11 @@
 //! AddPartitionsToTxn, API key 24.
 //!
 //! Versions:
-//! - 0-3: clients, 4+ brokers only
-//! - 2: PRODUCER_FENCED
+//! - 0-3: from clients; later ones are for brokers only
+//! - 2: may answer PRODUCER_FENCED
 //! - 3: flexible
-//! - 4: batch + VerifyOnly
-//! - 5: TRANSACTION_ABORTABLE
+//! - 4: many transactions at once; `VerifyOnly`
+//! - 5: may answer TRANSACTION_ABORTABLE
 
 use crate::{Message, Str};
 

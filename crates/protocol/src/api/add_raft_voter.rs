@@ -1,7 +1,7 @@
 //! AddRaftVoter, API key 80.
 //!
 //! Versions:
-//! - 1: AckWhenCommitted
+//! - 1: `AckWhenCommitted`
 
 use ottla_model::Uuid;
 

@@ -1,8 +1,8 @@
 //! AlterPartition, API key 56.
 //!
 //! Versions:
-//! - 2: topic ids
-//! - 3: NewIsrWithEpochs
+//! - 2: topic ids instead of names
+//! - 3: `NewIsrWithEpochs`: the broker epoch beside each replica
 
 use ottla_model::Uuid;
 

@@ -1,7 +1,7 @@
 //! AlterPartitionReassignments, API key 45.
 //!
 //! Versions:
-//! - 1: AllowReplicationFactorChange
+//! - 1: `AllowReplicationFactorChange`
 
 use crate::{Message, Str};
 

@@ -1,10 +1,12 @@
 //! ApiVersions, API key 18.
 //!
+//! The header of the response is always of version 0.
+//!
 //! Versions:
-//! - 1: throttle
-//! - 3: flexible body, client software
-//! - 4: min-level-0 features
-//! - 5: ClusterId?, NodeId=−1 in the request. Response header always v0
+//! - 1: `ThrottleTimeMs`
+//! - 3: flexible; name and version of the client software
+//! - 4: features whose minimum level is 0 are listed
+//! - 5: the request may name the node it means: `ClusterId`, `NodeId`
 
 use crate::{Message, Str};
 

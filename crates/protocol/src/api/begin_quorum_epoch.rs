@@ -1,7 +1,7 @@
 //! BeginQuorumEpoch, API key 53.
 //!
 //! Versions:
-//! - 1: flexible, voter key, leader endpoints
+//! - 1: flexible; voter keys with directory ids; endpoints of the leader
 
 use ottla_model::Uuid;
 

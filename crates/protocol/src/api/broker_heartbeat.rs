@@ -1,8 +1,8 @@
 //! BrokerHeartbeat, API key 63.
 //!
 //! Versions:
-//! - 1: OfflineLogDirs(tag0)
-//! - 2: CordonedLogDirs(tag1, 4.3-IV0)
+//! - 1: `OfflineLogDirs`
+//! - 2: `CordonedLogDirs`
 
 use ottla_model::Uuid;
 

@@ -1,10 +1,10 @@
 //! BrokerRegistration, API key 62.
 //!
 //! Versions:
-//! - 1: IsMigratingZkBroker
-//! - 2: LogDirs
-//! - 3: PreviousBrokerEpoch
-//! - 4: feature min level 0
+//! - 1: `IsMigratingZkBroker`
+//! - 2: `LogDirs`
+//! - 3: `PreviousBrokerEpoch`
+//! - 4: features whose minimum level is 0
 
 use ottla_model::Uuid;
 

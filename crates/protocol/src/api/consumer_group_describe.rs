@@ -1,7 +1,7 @@
 //! ConsumerGroupDescribe, API key 69.
 //!
 //! Versions:
-//! - 1: MemberType
+//! - 1: `MemberType`
 
 use ottla_model::Uuid;
 

@@ -1,7 +1,7 @@
 //! ConsumerGroupHeartbeat, API key 68.
 //!
 //! Versions:
-//! - 1: SubscribedTopicRegex, client-made member id
+//! - 1: `SubscribedTopicRegex`; the client makes its member id
 
 use ottla_model::Uuid;
 

@@ -1,7 +1,6 @@
 //! CreateAcls, API key 30.
 //!
-//! Versions:
-//! - as 29
+//! Versions are as in DescribeAcls.
 
 use crate::{Message, Str};
 

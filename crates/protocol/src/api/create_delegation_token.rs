@@ -2,7 +2,7 @@
 //!
 //! Versions:
 //! - 2: flexible
-//! - 3: owner/requester
+//! - 3: owner and requester of the token
 
 use bytes::Bytes;
 

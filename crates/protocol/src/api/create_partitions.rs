@@ -2,7 +2,7 @@
 //!
 //! Versions:
 //! - 2: flexible
-//! - 3: THROTTLING_QUOTA_EXCEEDED
+//! - 3: may answer THROTTLING_QUOTA_EXCEEDED
 
 use crate::{Message, Str};
 

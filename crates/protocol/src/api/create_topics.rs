@@ -1,11 +1,11 @@
 //! CreateTopics, API key 19.
 //!
 //! Versions:
-//! - 2: throttle
-//! - 4: −1 partitions/rf
-//! - 5: flexible, configs in reply
-//! - 6: THROTTLING_QUOTA_EXCEEDED
-//! - 7: topic id in reply
+//! - 2: `ThrottleTimeMs`
+//! - 4: -1 partitions or replication factor: the default of the broker
+//! - 5: flexible; the response tells the configuration
+//! - 6: may answer THROTTLING_QUOTA_EXCEEDED
+//! - 7: the response tells the topic id
 
 use ottla_model::Uuid;
 

@@ -1,7 +1,6 @@
 //! DeleteAcls, API key 31.
 //!
-//! Versions:
-//! - as 29
+//! Versions are as in DescribeAcls.
 
 use crate::{Message, Str};
 

@@ -2,7 +2,7 @@
 //!
 //! Versions:
 //! - 2: flexible
-//! - 3: ErrorMessage per group, GROUP_DELETION_FAILED
+//! - 3: `ErrorMessage` of each group; may answer GROUP_DELETION_FAILED
 
 use crate::{Message, Str};
 

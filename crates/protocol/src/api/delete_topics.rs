@@ -1,11 +1,11 @@
 //! DeleteTopics, API key 20.
 //!
 //! Versions:
-//! - 1: throttle
-//! - 3: TOPIC_DELETION_DISABLED
+//! - 1: `ThrottleTimeMs`
+//! - 3: may answer TOPIC_DELETION_DISABLED
 //! - 4: flexible
-//! - 5: error message, THROTTLING_QUOTA_EXCEEDED
-//! - 6: by topic id
+//! - 5: `ErrorMessage`; may answer THROTTLING_QUOTA_EXCEEDED
+//! - 6: topics by id
 
 use ottla_model::Uuid;
 

@@ -1,9 +1,9 @@
 //! DescribeAcls, API key 29.
 //!
 //! Versions:
-//! - 1: pattern type
+//! - 1: pattern types
 //! - 2: flexible
-//! - 3: USER resource
+//! - 3: users as resources
 
 use crate::{Message, Str};
 

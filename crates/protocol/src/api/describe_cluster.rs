@@ -1,8 +1,8 @@
 //! DescribeCluster, API key 60.
 //!
 //! Versions:
-//! - 1: EndpointType
-//! - 2: IncludeFencedBrokers/IsFenced
+//! - 1: `EndpointType`: brokers or controllers
+//! - 2: `IncludeFencedBrokers`, `IsFenced`
 
 use crate::{Message, Str};
 

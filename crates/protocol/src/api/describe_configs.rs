@@ -1,8 +1,8 @@
 //! DescribeConfigs, API key 32.
 //!
 //! Versions:
-//! - 1: synonyms+source
-//! - 3: type+documentation
+//! - 1: synonyms and the source of a value
+//! - 3: type and documentation of an entry
 //! - 4: flexible
 
 use crate::{Message, Str};

@@ -2,7 +2,7 @@
 //!
 //! Versions:
 //! - 2: flexible
-//! - 3: requester
+//! - 3: the requester of a token
 
 use bytes::Bytes;
 

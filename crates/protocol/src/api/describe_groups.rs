@@ -1,11 +1,11 @@
 //! DescribeGroups, API key 15.
 //!
 //! Versions:
-//! - 1: throttle
-//! - 3: authorized ops
-//! - 4: groupInstanceId
+//! - 1: `ThrottleTimeMs`
+//! - 3: authorized operations on request
+//! - 4: `GroupInstanceId`: static members
 //! - 5: flexible
-//! - 6: GROUP_ID_NOT_FOUND + message
+//! - 6: unknown groups answer GROUP_ID_NOT_FOUND with a message
 
 use bytes::Bytes;
 

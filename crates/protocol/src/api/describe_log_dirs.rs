@@ -2,9 +2,9 @@
 //!
 //! Versions:
 //! - 2: flexible
-//! - 3: top error
-//! - 4: total/usable bytes
-//! - 5: IsCordoned
+//! - 3: `ErrorCode` of the whole
+//! - 4: `TotalBytes`, `UsableBytes`
+//! - 5: `IsCordoned`
 
 use crate::{Message, Str};
 

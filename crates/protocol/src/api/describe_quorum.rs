@@ -1,8 +1,8 @@
 //! DescribeQuorum, API key 55.
 //!
 //! Versions:
-//! - 1: fetch/caught-up timestamps
-//! - 2: dir ids, nodes, messages
+//! - 1: `LastFetchTimestamp`, `LastCaughtUpTimestamp`
+//! - 2: directory ids, endpoints of the nodes, error messages
 
 use ottla_model::Uuid;
 

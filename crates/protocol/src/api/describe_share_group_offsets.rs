@@ -1,7 +1,7 @@
 //! DescribeShareGroupOffsets, API key 90.
 //!
 //! Versions:
-//! - 1: Lag
+//! - 1: `Lag`
 
 use ottla_model::Uuid;
 

@@ -1,7 +1,7 @@
 //! ElectLeaders, API key 43.
 //!
 //! Versions:
-//! - 1: election type, top error
+//! - 1: `ElectionType`; `ErrorCode` of the whole
 //! - 2: flexible
 
 use crate::{Message, Str};

@@ -1,7 +1,7 @@
 //! EndQuorumEpoch, API key 54.
 //!
 //! Versions:
-//! - 1: flexible, preferred candidates with dir ids, endpoints
+//! - 1: flexible; preferred candidates with directory ids; endpoints of the leader
 
 use ottla_model::Uuid;
 

@@ -1,10 +1,10 @@
 //! EndTxn, API key 26.
 //!
 //! Versions:
-//! - 2: PRODUCER_FENCED
+//! - 2: may answer PRODUCER_FENCED
 //! - 3: flexible
-//! - 4: TRANSACTION_ABORTABLE
-//! - 5: TV2: producer id and epoch in reply
+//! - 4: may answer TRANSACTION_ABORTABLE
+//! - 5: the response tells the next producer id and epoch (transaction.version 2)
 
 use crate::{Message, Str};
 

@@ -1,20 +1,20 @@
 //! Fetch, API key 1.
 //!
 //! Versions:
-//! - 4: isolation, LSO, aborted list
-//! - 5: LogStartOffset
-//! - 7: sessions
-//! - 9: CurrentLeaderEpoch
-//! - 10: zstd
-//! - 11: RackId, PreferredReadReplica
-//! - 12: flexible, LastFetchedEpoch, DivergingEpoch(tag0) CurrentLeader(tag1) SnapshotId(tag2), ClusterId(req
-//!   tag0)
-//! - 13: topic ids
-//! - 14: OFFSET_MOVED_TO_TIERED_STORAGE
-//! - 15: ReplicaState(tag1) replaces ReplicaId
-//! - 16: NodeEndpoints(tag0)
-//! - 17: ReplicaDirectoryId(tag0 per partition)
-//! - 18: HighWatermark(tag1 per partition, default i64::MAX)
+//! - 4: `IsolationLevel`, `LastStableOffset`, `AbortedTransactions`
+//! - 5: `LogStartOffset`
+//! - 7: fetch sessions
+//! - 9: `CurrentLeaderEpoch`
+//! - 10: records may be compressed with zstd
+//! - 11: `RackId`, `PreferredReadReplica`: fetching from followers
+//! - 12: flexible; `LastFetchedEpoch` and `DivergingEpoch`; `CurrentLeader`, `SnapshotId` and `ClusterId` for
+//!   KRaft
+//! - 13: topic ids instead of names
+//! - 14: may answer OFFSET_MOVED_TO_TIERED_STORAGE
+//! - 15: `ReplicaState` instead of `ReplicaId`
+//! - 16: `NodeEndpoints`
+//! - 17: `ReplicaDirectoryId`
+//! - 18: `HighWatermark`, as the follower knows it
 
 use ottla_model::Uuid;
 

@@ -1,7 +1,7 @@
 //! FetchSnapshot, API key 59.
 //!
 //! Versions:
-//! - 1: ReplicaDirectoryId(tag0), endpoints
+//! - 1: `ReplicaDirectoryId`; endpoints of the leader
 
 use ottla_model::Uuid;
 

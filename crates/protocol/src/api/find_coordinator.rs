@@ -1,11 +1,11 @@
 //! FindCoordinator, API key 10.
 //!
 //! Versions:
-//! - 1: KeyType, throttle
+//! - 1: `KeyType`, `ThrottleTimeMs`
 //! - 3: flexible
-//! - 4: batch keys
-//! - 5: TRANSACTION_ABORTABLE
-//! - 6: share keys
+//! - 4: many keys at once
+//! - 5: may answer TRANSACTION_ABORTABLE
+//! - 6: coordinators of share partitions
 
 use crate::{Message, Str};
 

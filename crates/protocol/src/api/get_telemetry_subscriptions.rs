@@ -1,7 +1,6 @@
 //! GetTelemetrySubscriptions, API key 71.
 //!
-//! Versions:
-//! - only with a telemetry plugin
+//! Brokers list it only when they have a receiver of client metrics.
 
 use ottla_model::Uuid;
 

@@ -1,8 +1,8 @@
 //! Heartbeat, API key 12.
 //!
 //! Versions:
-//! - 1: throttle
-//! - 3: groupInstanceId
+//! - 1: `ThrottleTimeMs`
+//! - 3: `GroupInstanceId`: static members
 //! - 4: flexible
 
 use crate::{Message, Str};

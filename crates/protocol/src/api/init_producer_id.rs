@@ -2,10 +2,10 @@
 //!
 //! Versions:
 //! - 2: flexible
-//! - 3: producer id and epoch in request
-//! - 4: PRODUCER_FENCED
-//! - 5: TRANSACTION_ABORTABLE
-//! - 6: 2PC (KIP-939, unstable → not advertised)
+//! - 3: the producer id and epoch to go on with
+//! - 4: may answer PRODUCER_FENCED
+//! - 5: may answer TRANSACTION_ABORTABLE
+//! - 6: two-phase commit (KIP-939); unstable
 
 use crate::{Message, Str};
 

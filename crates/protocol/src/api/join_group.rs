@@ -1,14 +1,14 @@
 //! JoinGroup, API key 11.
 //!
 //! Versions:
-//! - 1: rebalance timeout
-//! - 2: throttle
-//! - 4: two-step join (79)
-//! - 5: groupInstanceId
+//! - 1: `RebalanceTimeoutMs`
+//! - 2: `ThrottleTimeMs`
+//! - 4: a new member is sent back once with its id (MEMBER_ID_REQUIRED)
+//! - 5: `GroupInstanceId`: static members
 //! - 6: flexible
-//! - 7: protocol type, nullable protocol name
-//! - 8: reason
-//! - 9: SkipAssignment
+//! - 7: `ProtocolType`; `ProtocolName` may be null
+//! - 8: `Reason`
+//! - 9: `SkipAssignment`
 
 use bytes::Bytes;
 

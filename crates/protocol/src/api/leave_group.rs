@@ -1,10 +1,10 @@
 //! LeaveGroup, API key 13.
 //!
 //! Versions:
-//! - 1: throttle
-//! - 3: batch
+//! - 1: `ThrottleTimeMs`
+//! - 3: many members at once
 //! - 4: flexible
-//! - 5: reason
+//! - 5: `Reason`
 
 use crate::{Message, Str};
 

@@ -1,8 +1,8 @@
 //! ListConfigResources, API key 74.
 //!
 //! Versions:
-//! - 0: ListClientMetricsResources
-//! - 1: any types
+//! - 0: client metrics only, as ListClientMetricsResources
+//! - 1: resources of all types
 
 use crate::{Message, Str};
 

@@ -1,10 +1,10 @@
 //! ListGroups, API key 16.
 //!
 //! Versions:
-//! - 1: throttle
+//! - 1: `ThrottleTimeMs`
 //! - 3: flexible
-//! - 4: states
-//! - 5: types
+//! - 4: filter by state
+//! - 5: filter by type
 
 use crate::{Message, Str};
 

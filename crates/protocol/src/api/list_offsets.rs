@@ -1,16 +1,16 @@
 //! ListOffsets, API key 2.
 //!
 //! Versions:
-//! - 1: single offset+ts
-//! - 2: isolation, throttle
-//! - 4: leader epoch
-//! - 5: OFFSET_NOT_AVAILABLE
+//! - 1: one offset with its timestamp
+//! - 2: `IsolationLevel`, `ThrottleTimeMs`
+//! - 4: `LeaderEpoch`
+//! - 5: may answer OFFSET_NOT_AVAILABLE
 //! - 6: flexible
-//! - 7: ts −3
-//! - 8: −4
-//! - 9: −5
-//! - 10: TimeoutMs
-//! - 11: −6
+//! - 7: timestamp -3: that of the largest timestamp
+//! - 8: timestamp -4: the earliest local offset
+//! - 9: timestamp -5: the latest tiered offset
+//! - 10: `TimeoutMs`
+//! - 11: timestamp -6: the earliest offset not yet tiered
 
 use crate::{Message, Str};
 

@@ -1,8 +1,8 @@
 //! ListTransactions, API key 66.
 //!
 //! Versions:
-//! - 1: duration filter
-//! - 2: id regex
+//! - 1: filter by duration
+//! - 2: filter by a regular expression
 
 use crate::{Message, Str};
 

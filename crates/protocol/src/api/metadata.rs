@@ -1,18 +1,18 @@
 //! Metadata, API key 3.
 //!
 //! Versions:
-//! - 1: rack, controllerId, isInternal
-//! - 2: clusterId
-//! - 3: throttle
-//! - 4: AllowAutoTopicCreation
-//! - 5: offline replicas
-//! - 7: leaderEpoch
-//! - 8: authorized ops
+//! - 1: `Rack`, `ControllerId`, `IsInternal`
+//! - 2: `ClusterId`
+//! - 3: `ThrottleTimeMs`
+//! - 4: `AllowAutoTopicCreation`
+//! - 5: `OfflineReplicas`
+//! - 7: `LeaderEpoch`
+//! - 8: authorized operations on request
 //! - 9: flexible
-//! - 10: topicId
-//! - 11: drops cluster authorized ops
-//! - 12: query by id
-//! - 13: top-level error
+//! - 10: `TopicId`
+//! - 11: without authorized operations on the cluster
+//! - 12: topics by id
+//! - 13: `ErrorCode` of the whole
 
 use ottla_model::Uuid;
 

@@ -1,14 +1,14 @@
 //! OffsetCommit, API key 8.
 //!
 //! Versions:
-//! - 2-4: retention time
-//! - 3: throttle
-//! - 5: no retention
-//! - 6: leader epoch
-//! - 7: groupInstanceId
+//! - 2-4: `RetentionTimeMs`
+//! - 3: `ThrottleTimeMs`
+//! - 5: without `RetentionTimeMs`
+//! - 6: `LeaderEpoch`
+//! - 7: `GroupInstanceId`: static members
 //! - 8: flexible
-//! - 9: KIP-848 (STALE_MEMBER_EPOCH, 69)
-//! - 10: topic ids
+//! - 9: members of consumer groups (KIP-848); may answer STALE_MEMBER_EPOCH and GROUP_ID_NOT_FOUND
+//! - 10: topic ids instead of names
 
 use ottla_model::Uuid;
 

@@ -1,7 +1,6 @@
 //! OffsetDelete, API key 47.
 //!
-//! Versions:
-//! - never flexible
+//! Never flexible.
 
 use crate::{Message, Str};
 

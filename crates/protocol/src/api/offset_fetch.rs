@@ -1,14 +1,14 @@
 //! OffsetFetch, API key 9.
 //!
 //! Versions:
-//! - 2: null topics = all, top error
-//! - 3: throttle
-//! - 5: leader epoch
+//! - 2: null topics mean all; `ErrorCode` of the whole
+//! - 3: `ThrottleTimeMs`
+//! - 5: `LeaderEpoch`
 //! - 6: flexible
-//! - 7: requireStable
-//! - 8: batched groups
-//! - 9: memberId/epoch
-//! - 10: topic ids
+//! - 7: `RequireStable`
+//! - 8: many groups at once
+//! - 9: `MemberId`, `MemberEpoch`
+//! - 10: topic ids instead of names
 
 use ottla_model::Uuid;
 

@@ -1,8 +1,8 @@
 //! OffsetForLeaderEpoch, API key 23.
 //!
 //! Versions:
-//! - 2: CurrentLeaderEpoch, throttle
-//! - 3: ReplicaId
+//! - 2: `CurrentLeaderEpoch`, `ThrottleTimeMs`
+//! - 3: `ReplicaId`
 //! - 4: flexible
 
 use crate::{Message, Str};

@@ -1,16 +1,16 @@
 //! Produce, API key 0.
 //!
 //! Versions:
-//! - 3: TransactionalId, record batch v2
-//! - 4: KAFKA_STORAGE_ERROR
-//! - 5: LogStartOffset
-//! - 7: zstd
-//! - 8: RecordErrors
+//! - 3: `TransactionalId`; record batches of version 2
+//! - 4: may answer KAFKA_STORAGE_ERROR
+//! - 5: `LogStartOffset`
+//! - 7: records may be compressed with zstd
+//! - 8: `RecordErrors`
 //! - 9: flexible
-//! - 10: CurrentLeader(tag0)+NodeEndpoints(tag0)
-//! - 11: TRANSACTION_ABORTABLE
-//! - 12: implicit add-to-txn (TV2)
-//! - 13: topic ids
+//! - 10: `CurrentLeader`, `NodeEndpoints`
+//! - 11: may answer TRANSACTION_ABORTABLE
+//! - 12: adds the partitions to the transaction (transaction.version 2)
+//! - 13: topic ids instead of names
 
 use ottla_model::Uuid;
 

@@ -1,7 +1,6 @@
 //! PushTelemetry, API key 72.
 //!
-//! Versions:
-//! - as 71
+//! Brokers list it only when they have a receiver of client metrics.
 
 use bytes::Bytes;
 use ottla_model::Uuid;

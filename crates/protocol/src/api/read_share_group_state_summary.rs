@@ -1,7 +1,7 @@
 //! ReadShareGroupStateSummary, API key 87.
 //!
 //! Versions:
-//! - 1: DeliveryCompleteCount
+//! - 1: `DeliveryCompleteCount`
 
 use ottla_model::Uuid;
 

@@ -1,7 +1,7 @@
 //! SaslAuthenticate, API key 36.
 //!
 //! Versions:
-//! - 1: session lifetime
+//! - 1: `SessionLifetimeMs`
 //! - 2: flexible
 
 use bytes::Bytes;

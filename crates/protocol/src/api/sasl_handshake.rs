@@ -1,7 +1,7 @@
 //! SaslHandshake, API key 17.
 //!
 //! Versions:
-//! - 1: → SaslAuthenticate framing. Never flexible
+//! - 1: the exchange goes on in SaslAuthenticate; before, in bare frames
 
 use crate::{Message, Str};
 

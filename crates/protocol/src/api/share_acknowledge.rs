@@ -1,7 +1,7 @@
 //! ShareAcknowledge, API key 79.
 //!
 //! Versions:
-//! - 2: renew, lock timeout in reply
+//! - 2: acquisitions can be renewed; the response tells their timeout
 
 use ottla_model::Uuid;
 

@@ -1,8 +1,8 @@
 //! ShareFetch, API key 78.
 //!
 //! Versions:
-//! - 1: MaxRecords, BatchSize
-//! - 2: acquire mode, renew
+//! - 1: `MaxRecords`, `BatchSize`
+//! - 2: `ShareAcquireMode`; acquisitions can be renewed
 
 use ottla_model::Uuid;
 

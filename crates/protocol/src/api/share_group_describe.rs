@@ -1,7 +1,6 @@
 //! ShareGroupDescribe, API key 77.
 //!
-//! Versions:
-//! - as 76
+//! Version 0 was in 4.0 only, unstable.
 
 use ottla_model::Uuid;
 

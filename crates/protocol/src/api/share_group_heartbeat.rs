@@ -1,7 +1,7 @@
 //! ShareGroupHeartbeat, API key 76.
 //!
 //! Versions:
-//! - 0: existed only in 4.0 (unstable)
+//! - 0: only in 4.0, unstable
 
 use ottla_model::Uuid;
 

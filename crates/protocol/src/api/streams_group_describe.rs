@@ -1,8 +1,9 @@
 //! StreamsGroupDescribe, API key 89.
 //!
+//! Unstable in 4.1.
+//!
 //! Versions:
-//! - 4.1 unstable
-//! - 1: IncludeTopologyDescription; reply AssignorName, TopologyDescription?, TopologyDescriptionStatus
+//! - 1: `AssignorName`; the topology description on request
 
 use crate::{Message, Str};
 

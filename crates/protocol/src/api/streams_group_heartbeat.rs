@@ -1,9 +1,9 @@
 //! StreamsGroupHeartbeat, API key 88.
 //!
+//! Unstable in 4.1.
+//!
 //! Versions:
-//! - 4.1 unstable
-//! - 1: response: AcceptableRecoveryLag is int64 AFTER TaskOffsetIntervalMs (v0: int32 before it),
-//!   TopologyDescriptionRequired
+//! - 1: `AcceptableRecoveryLag` has 64 bits and another place; `TopologyDescriptionRequired`
 
 use crate::{Message, Str};
 

@@ -1,8 +1,6 @@
 //! StreamsGroupTopologyDescriptionUpdate, API key 93.
 //!
-//! Versions:
-//! - 4.4. Without `group.streams.topology.description.plugin.class` every call answers
-//!   UNSUPPORTED_VERSION(35) in the body
+//! Without a plugin for topology descriptions every call answers UNSUPPORTED_VERSION in its body.
 
 use crate::{Message, Str};
 

@@ -1,10 +1,10 @@
 //! SyncGroup, API key 14.
 //!
 //! Versions:
-//! - 1: throttle
-//! - 3: groupInstanceId
+//! - 1: `ThrottleTimeMs`
+//! - 3: `GroupInstanceId`: static members
 //! - 4: flexible
-//! - 5: protocol type+name
+//! - 5: `ProtocolType`, `ProtocolName`
 
 use bytes::Bytes;
 

@@ -1,11 +1,11 @@
 //! TxnOffsetCommit, API key 28.
 //!
 //! Versions:
-//! - 2: leader epoch
-//! - 3: flexible, member/generation
-//! - 4: TRANSACTION_ABORTABLE
-//! - 5: implicit add (TV2)
-//! - 6: topic ids instead of names; GenerationId renamed GenerationIdOrMemberEpoch
+//! - 2: `LeaderEpoch`
+//! - 3: flexible; member and generation
+//! - 4: may answer TRANSACTION_ABORTABLE
+//! - 5: adds the offsets partition to the transaction (transaction.version 2)
+//! - 6: topic ids instead of names
 
 use ottla_model::Uuid;
 

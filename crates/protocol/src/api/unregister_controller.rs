@@ -1,7 +1,6 @@
 //! UnregisterController, API key 94.
 //!
-//! Versions:
-//! - 4.4. Unknown id → 136. Writes UnregisterControllerRecord (a live controller registers again at once)
+//! A controller that is alive registers again at once.
 
 use crate::{Message, Str};
 

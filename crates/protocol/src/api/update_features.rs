@@ -1,8 +1,8 @@
 //! UpdateFeatures, API key 57.
 //!
 //! Versions:
-//! - 1: ValidateOnly, UpgradeType
-//! - 2: no per-feature results
+//! - 1: `ValidateOnly`, `UpgradeType`
+//! - 2: without a result per feature
 
 use crate::{Message, Str};
 

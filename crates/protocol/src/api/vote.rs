@@ -1,8 +1,8 @@
 //! Vote, API key 52.
 //!
 //! Versions:
-//! - 1: VoterId, directory ids, leader endpoints
-//! - 2: PreVote
+//! - 1: `VoterId`; directory ids; endpoints of the leader
+//! - 2: `PreVote`
 
 use ottla_model::Uuid;
 

@@ -1,7 +1,7 @@
 //! WriteShareGroupState, API key 85.
 //!
 //! Versions:
-//! - 1: DeliveryCompleteCount
+//! - 1: `DeliveryCompleteCount`
 
 use ottla_model::Uuid;
 

@@ -2,7 +2,7 @@
 //!
 //! Versions:
 //! - 1: flexible
-//! - 2: TransactionVersion per marker
+//! - 2: `TransactionVersion` of each marker
 
 use crate::{Message, Str};
 

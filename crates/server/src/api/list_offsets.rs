@@ -19,6 +19,8 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 const READ_COMMITTED: i8 = 1;
+/// From this version on the answer has a place for the epoch.
+const LEADER_EPOCH_VERSION: i16 = 4;
 
 /// An answer: timestamp, offset, and the epoch that it belongs to.
 type Found = (Millis, Offset, LeaderEpoch);
@@ -56,7 +58,7 @@ pub async fn handle(
                         partition_index: index,
                         timestamp: timestamp.0,
                         offset: offset.0,
-                        leader_epoch: epoch.0,
+                        leader_epoch: if context.api_version >= LEADER_EPOCH_VERSION { epoch.0 } else { -1 },
                         ..Default::default()
                     },
                     Err(error) => ListOffsetsPartitionResponse {

@@ -4,12 +4,12 @@ use ottla_metadata::configs::{self, ConfigDef, ConfigType};
 
 use super::node::ServerConfig;
 use super::properties::{Properties, Property};
+use super::providers::is_provider_setting;
 
 /// Known to Kafka and to us, but without effect so far: names, or beginnings that end with a dot.
 const NOT_YET: &[&str] = &[
     "alter.log.dirs.replication.quota.",
     "client.quota.callback.class",
-    "config.providers",
     "controller.quota.",
     "cordoned.log.dirs",
     "delegation.token.",
@@ -65,12 +65,15 @@ pub(super) fn wrong_values(properties: &Properties) -> Vec<String> {
 
 /// A line for each setting that protects and that this version cannot honour.
 pub(super) fn refuse_unprotected(config: &ServerConfig, properties: &Properties, problems: &mut Vec<String>) {
-    for endpoint in &config.listeners {
-        if endpoint.protocol.is_tls() || endpoint.protocol.is_sasl() {
+    let opened = config.listeners.iter().map(|endpoint| (endpoint.to_string(), endpoint.protocol));
+    let names = config.controller_listener_names.iter().filter(|_| !config.roles.controller);
+    let reached = names.filter_map(|name| Some((name.clone(), config.security_protocol(name)?)));
+    for (endpoint, protocol) in opened.chain(reached) {
+        if protocol.is_tls() || protocol.is_sasl() {
             problems.push(format!(
-                "listeners: {endpoint} is {}, which this version cannot serve yet; it does not start, as serving \
+                "listeners: {endpoint} is {}, which this version cannot speak yet; it does not start, as speaking \
                  it unprotected would be worse",
-                endpoint.protocol.name()
+                protocol.name()
             ));
         }
     }
@@ -91,14 +94,6 @@ pub(super) fn refuse_unprotected(config: &ServerConfig, properties: &Properties,
             property.place, property.value
         ));
     }
-    if let Some(property) = properties.get("config.providers").filter(|p| !p.value.trim().is_empty())
-        && let Some(user) = properties.iter().find(|p| p.value.contains("${"))
-    {
-        problems.push(format!(
-            "{}: {}: {}=... asks a config provider for its value, which this version cannot do yet",
-            property.place, property.name, user.name
-        ));
-    }
 }
 
 /// A line for each setting that has no effect.
@@ -110,6 +105,7 @@ pub(super) fn warnings(properties: &Properties) -> Vec<String> {
             None if AUTHORIZER.contains(&name.as_str()) => {
                 warnings.push(format!("{place}: {name} has no effect without authorizer.class.name"));
             }
+            None if is_provider_setting(name) => (),
             None => warnings.push(format!("{place}: {name} is not a known setting and is ignored")),
             Some(def) => {
                 let listed =
