@@ -1,4 +1,4 @@
-//! Requests and responses: one file per API key, in the order of their keys.
+//! Requests and responses: one file per API key.
 
 pub mod add_offsets_to_txn;
 pub mod add_partitions_to_txn;
