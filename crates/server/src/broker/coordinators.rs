@@ -27,7 +27,7 @@ use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot};
-use tracing::{error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::partition::{Acks, Completion, PartitionHandle, StagedAppend};
 use super::shard::Work;
@@ -334,7 +334,7 @@ impl Host {
         };
         let now = clock::now();
         let counts = coordinator.counts();
-        info!(partition = %self.partition.name, epoch = self.epoch.0, ?counts, "coordinating groups");
+        debug!(partition = %self.partition.name, epoch = self.epoch.0, ?counts, "coordinating groups");
         let actions = coordinator.loaded(now);
         let mut active =
             Active { coordinator, waiting: HashMap::new(), next_ticket: 0, now, armed: Millis::MAX };
