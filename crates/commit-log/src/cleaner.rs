@@ -134,6 +134,12 @@ impl CleanJob {
             collect_aborted(&self.segments, self.cleanable.first_dirty, self.cleanable.first_uncleanable)?;
         map.build(&self.segments, &self.cleanable, aborted, self.limits.batch_bytes_max)?;
         let end_offset = map.end_offset();
+        if end_offset <= self.cleanable.first_dirty {
+            return Err(StorageError::corrupt(
+                &self.dir,
+                "a single batch has more keys than the cleaner's map can hold",
+            ));
+        }
         let inputs: Vec<_> =
             self.segments.iter().filter(|segment| segment.base_offset < end_offset).cloned().collect();
         let last_clean =
