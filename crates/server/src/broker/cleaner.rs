@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use ottla_commit_log::{CleanJob, CleanerLimits, LogDir, StorageError};
-use ottla_model::TopicPartition;
+use ottla_model::Uuid;
 use tracing::{debug, warn};
 
 use super::Broker;
@@ -22,7 +22,8 @@ const BACKOFF: Duration = Duration::from_secs(15);
 /// Cleans until the broker stops.
 pub struct Cleaner {
     broker: Arc<Broker>,
-    uncleanable: HashSet<TopicPartition>,
+    /// Topic id and partition: a topic created anew under the same name has another chance.
+    uncleanable: HashSet<(Uuid, i32)>,
 }
 
 /// A log that is worth cleaning.
@@ -52,46 +53,51 @@ impl Cleaner {
     fn clean_dirtiest(&mut self) -> bool {
         let table = self.broker.table();
         let compacted = table.partitions().filter(|handle| handle.rules.load().compacted);
-        let candidates = compacted.filter(|handle| !self.uncleanable.contains(&handle.name));
+        let candidates = compacted.filter(|handle| !self.uncleanable.contains(&key(handle)));
         let dirtiest = candidates
             .filter_map(|handle| self.candidate(handle))
             .max_by(|a, b| a.dirty_ratio.total_cmp(&b.dirty_ratio));
         let Some(candidate) = dirtiest else { return false };
-        let name = candidate.handle.name.clone();
         if let Err(error) = clean(&candidate) {
-            warn!(partition = %name, %error, "cannot clean");
-            self.uncleanable.insert(name);
+            warn!(partition = %candidate.handle.name, %error, "cannot clean");
+            self.uncleanable.insert(key(&candidate.handle));
         }
         true
     }
 
     fn candidate(&self, handle: &Arc<PartitionHandle>) -> Option<Candidate> {
-        let (slot, broker) = (handle.slot, Arc::clone(&self.broker));
-        handle.shard.run_blocking(move |state| {
-            let partition = state.partition(slot)?;
-            let dir = broker.dir_of(&partition.log)?.dir.clone();
-            let checkpoint = dir.cleaner_offset(&partition.handle.name);
-            let cleanable = partition.log.cleanable(checkpoint, clock::now()).ok()??;
-            cleanable.is_due(partition.log.config()).then(|| Candidate {
-                handle: Arc::clone(&partition.handle),
-                dir,
-                dirty_ratio: cleanable.dirty_ratio,
-            })
-        })
+        let dir = self.broker.dir(handle.dir_id)?.dir.clone();
+        let checkpoint = dir.cleaner_offset(&handle.name);
+        let slot = handle.slot;
+        let dirty_ratio = handle.shard.run_blocking(move |state| {
+            let log = &state.partition(slot)?.log;
+            let cleanable = log.cleanable(checkpoint, clock::now()).ok()??;
+            cleanable.is_due(log.config()).then_some(cleanable.dirty_ratio)
+        })?;
+        Some(Candidate { handle: Arc::clone(handle), dir, dirty_ratio })
     }
+}
+
+fn key(handle: &PartitionHandle) -> (Uuid, i32) {
+    (handle.topic_id, handle.name.partition)
 }
 
 fn clean(candidate: &Candidate) -> Result<(), StorageError> {
     let Some(job) = job(candidate)? else { return Ok(()) };
     let outcome = job.run()?;
-    let slot = candidate.handle.slot;
+    let (slot, dir) = (candidate.handle.slot, candidate.dir.clone());
     let taken_over = candidate.handle.shard.run_blocking(move |state| {
         let partition = state.partition(slot)?;
-        Some(partition.log.complete_clean(outcome, clock::now()))
+        let cleaned = partition.log.complete_clean(outcome, clock::now());
+        // Inside the shard, so that it never comes behind the directory's last checkpoint.
+        Some(cleaned.and_then(|cleaned| {
+            let Some((clean_to, stats)) = cleaned else { return Ok(None) };
+            dir.set_cleaner_offset(&partition.handle.name, clean_to)?;
+            Ok(Some((clean_to, stats)))
+        }))
     });
     if let Some((clean_to, stats)) = taken_over.transpose()?.flatten() {
         debug!(partition = %candidate.handle.name, %clean_to, ?stats, "cleaned");
-        candidate.dir.set_cleaner_offset(&candidate.handle.name, clean_to)?;
     }
     Ok(())
 }
