@@ -1,10 +1,11 @@
-//! Compaction: of each key only the latest record stays (storage-format 6.8).
+//! Compaction: of each key only the latest record stays.
 //!
-//! Owns when a log is to be cleaned, the two passes, and the swap of segments. A [`CleanJob`] holds the segments it reads
-//! and runs anywhere; the log takes over its outcome if the segments are still the same. Must not know who schedules it.
+//! Owns when a log is to be cleaned, the two passes, and the swap of segments. A [`CleanJob`] holds the segments it
+//! reads and runs anywhere; the log takes over its outcome if the segments are still the same. Must not know who
+//! schedules it.
 //!
-//! Invariants: nothing at or behind the last stable offset, and nothing of the active segment, is touched; offsets never
-//! change; a record is removed only when a later one of its key is in the cleaned part.
+//! Invariants: nothing at or behind the last stable offset, and nothing of the active segment, is touched; offsets
+//! never change; a record is removed only when a later one of its key is in the cleaned part.
 
 mod offset_map;
 mod rewrite;

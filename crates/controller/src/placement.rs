@@ -1,4 +1,4 @@
-//! Where the replicas of new partitions go: striped over racks and brokers (spec: metadata.md §6.2).
+//! Where the replicas of new partitions go: striped over racks and brokers.
 //!
 //! Leaders rotate over the unfenced brokers of all racks; followers walk the racks from the same place, so that
 //! replicas of one partition are in as many racks as possible and neighbours of a failed broker share its load.

@@ -11,8 +11,9 @@
 //!
 //! `--bootstrap-server` is added unless a step names `{bootstrap}` or `{controller}`, or is `local`.
 //! Modifiers of one step: `sort` (the order of lines is free), `numbers` (all figures masked), `local` (no
-//! node is called), `stdout` (stderr is not compared), `status` (nothing but the exit code is), `until=TEXT` (the step is repeated until its stdout
-//! contains TEXT, for what becomes so eventually). `{data}` and `{home}` are the node's directories;
+//! node is called), `stdout` (stderr is not compared), `status` (nothing but the exit code is), `until=TEXT` (the step
+//! is repeated until its stdout contains TEXT, for what becomes so eventually). `{data}` and `{home}` are the node's
+//! directories;
 //! `copy NAME` copies a directory of `{data}` to `{home}/meta`.
 
 use std::fmt::Write as _;

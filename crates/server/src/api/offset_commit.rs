@@ -67,8 +67,8 @@ fn merge_topics(response: &mut OffsetCommitResponse) {
     response.topics = merged;
 }
 
-/// Takes topics and partitions that do not exist out of the request and gives the answer to all of it, in which only they
-/// have errors. Fills in names and ids of the others.
+/// Takes topics and partitions that do not exist out of the request and gives the answer to all of it, in which only
+/// they have errors. Fills in names and ids of the others.
 fn refuse_unknown_topics(
     broker: &Broker,
     version: i16,

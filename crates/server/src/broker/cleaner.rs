@@ -1,7 +1,7 @@
 //! The log cleaner: compacts one log after the other, the dirtiest first.
 //!
-//! One thread. What to do is asked of a log inside its shard, the work is done here, the outcome is taken over inside the
-//! shard again. A log whose bytes cannot be read is left alone until the node restarts.
+//! One thread. What to do is asked of a log inside its shard, the work is done here, the outcome is taken over inside
+//! the shard again. A log whose bytes cannot be read is left alone until the node restarts.
 
 use std::collections::HashSet;
 use std::sync::Arc;

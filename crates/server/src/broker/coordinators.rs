@@ -120,8 +120,8 @@ impl GroupCoordinators {
         Self { config, hosts: RwLock::default(), loads, runtime: Handle::current() }
     }
 
-    /// Asks the coordinator of `group_id` and waits for its answer. `partitions` is the size of the offsets topic, if it
-    /// exists.
+    /// Asks the coordinator of `group_id` and waits for its answer. `partitions` is the size of the offsets topic, if
+    /// it exists.
     ///
     /// Errors: NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS.
     pub async fn ask(
@@ -156,8 +156,8 @@ impl GroupCoordinators {
         Ok(responses)
     }
 
-    /// A partition of the offsets topic may have changed hands. If this broker leads it (in a new epoch), its coordinator
-    /// is loaded by a thread of its own, and answers COORDINATOR_LOAD_IN_PROGRESS until then.
+    /// A partition of the offsets topic may have changed hands. If this broker leads it (in a new epoch), its
+    /// coordinator is loaded by a thread of its own, and answers COORDINATOR_LOAD_IN_PROGRESS until then.
     pub fn follow(&self, partition: &Arc<PartitionHandle>) {
         let (index, epoch) = (partition.name.partition, partition.leader_epoch());
         if !epoch.is_some() {
