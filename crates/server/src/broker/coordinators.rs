@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_commit_log::{FirstBatch, LogView, ReadError};
 use ottla_coordinator::{
-    Actions, Append, ClientContext, CoordinatorConfig, Event, GroupCoordinator, Replayed, Request, Response,
+    Actions, Append, ClientContext, CoordinatorConfig, Event, GroupCoordinator, GroupCounts, Replayed, Request, Response,
     Ticket, TransactionResult, partition_for,
 };
 use ottla_model::{ErrorCode, LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId};
@@ -334,7 +334,9 @@ impl Host {
         };
         let now = clock::now();
         let counts = coordinator.counts();
-        info!(partition = %self.partition.name, epoch = self.epoch.0, ?counts, "coordinating groups");
+        if counts != GroupCounts::default() {
+            info!(partition = %self.partition.name, epoch = self.epoch.0, ?counts, "loaded groups");
+        }
         let actions = coordinator.loaded(now);
         let mut active =
             Active { coordinator, waiting: HashMap::new(), next_ticket: 0, now, armed: Millis::MAX };
