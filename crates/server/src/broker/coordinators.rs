@@ -15,8 +15,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_commit_log::{FirstBatch, LogView, ReadError};
 use ottla_coordinator::{
-    Actions, Append, ClientContext, CoordinatorConfig, Event, GroupCoordinator, GroupCounts, Replayed, Request, Response,
-    Ticket, TransactionResult, partition_for,
+    Actions, Append, ClientContext, CoordinatorConfig, Event, GroupCoordinator, GroupCounts, Replayed,
+    Request, Response, Ticket, TransactionResult, partition_for,
 };
 use ottla_model::{ErrorCode, LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId};
 use ottla_protocol::Str;
