@@ -1,13 +1,21 @@
-//! `ottla server`: start a node and stop it when told to.
+//! `ottla server`: start a node, and stop it when told to.
+//!
+//! A first signal (SIGTERM, SIGINT, SIGHUP) stops cleanly, a second one at once. Nothing on disk needs a clean stop;
+//! with one, the next start has nothing to look through.
 
 use std::path::PathBuf;
+use std::process;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use ottla_commit_log::RealDisk;
-use ottla_server::config;
+use ottla_server::config::{self, ServerConfig};
 use ottla_server::node::RunningNode;
-use tokio::signal::unix::{SignalKind, signal};
+use ottla_server::storage;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
+
+use crate::terminal_log;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -19,7 +27,7 @@ pub struct Args {
 
 #[derive(clap::Args)]
 pub struct Options {
-    /// Set or replace a property
+    /// Set or replace a property; may be repeated
     #[arg(long = "override", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
     /// error, warn, info, debug, trace, or a filter such as info,ottla_raft=debug
@@ -34,40 +42,68 @@ impl From<Options> for Args {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    crate::terminal_log::start(&args.options.log_level)?;
+    terminal_log::start(&args.options.log_level)?;
     let (config, warnings) = config::load(args.file.as_deref(), &args.options.overrides)?;
     for warning in warnings {
         warn!("{warning}");
     }
-    if args.file.is_none() {
-        ottla_server::storage::format_if_new(&RealDisk::default(), &config)
-            .context("format the data directory")?;
+    if args.file.is_none() && storage::format_if_new(&RealDisk::default(), &config)? {
+        info!("new cluster of this node alone");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("ottla")
         .enable_all()
         .build()
         .context("start the runtime")?;
-    runtime.block_on(serve(config))
+    let outcome = runtime.block_on(serve(config));
+    // A thread that still waits for the network or a disk must not hold the process.
+    runtime.shutdown_background();
+    outcome
 }
 
-async fn serve(config: config::ServerConfig) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    let node = RunningNode::start(config).await?;
-    let fault = tokio::select! {
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
-        fault = node.failed() => Some(fault),
+async fn serve(config: ServerConfig) -> Result<()> {
+    let mut signals = Signals::new()?;
+    let node = tokio::select! {
+        node = RunningNode::start(config) => node?,
+        name = signals.next() => bail!("{name} while starting"),
     };
-    if let Some(fault) = fault {
-        bail!("{fault}");
-    }
-    info!("stopping");
     tokio::select! {
-        () = node.stop() => info!("stopped"),
-        _ = terminate.recv() => bail!("stopped by a second signal before the logs were closed"),
-        _ = interrupt.recv() => bail!("stopped by a second signal before the logs were closed"),
+        reason = node.failed() => bail!("{reason}"),
+        name = signals.next() => info!("{name}: stopping; another one stops at once"),
+    }
+    let began = Instant::now();
+    tokio::select! {
+        () = node.stop() => info!("stopped in {} ms", began.elapsed().as_millis()),
+        name = signals.next() => {
+            eprintln!("error: {name}: stopped at once");
+            process::exit(1);
+        }
     }
     Ok(())
+}
+
+/// What asks the process to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let listen = |kind| signal(kind).context("listen to signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hangup.recv() => "SIGHUP",
+        }
+    }
 }

@@ -1,10 +1,11 @@
-//! Compaction: of each key only the latest record stays (storage-format 6.8).
+//! Compaction: of each key only the latest record stays.
 //!
-//! Owns when a log is to be cleaned, the two passes, and the swap of segments. A [`CleanJob`] holds the segments it reads
-//! and runs anywhere; the log takes over its outcome if the segments are still the same. Must not know who schedules it.
+//! Owns when a log is to be cleaned, the two passes, and the swap of segments. A [`CleanJob`] holds the segments it
+//! reads and runs anywhere; the log takes over its outcome if the segments are still the same. Must not know who
+//! schedules it.
 //!
-//! Invariants: nothing at or behind the last stable offset, and nothing of the active segment, is touched; offsets never
-//! change; a record is removed only when a later one of its key is in the cleaned part.
+//! Invariants: nothing at or behind the last stable offset, and nothing of the active segment, is touched; offsets
+//! never change; a record is removed only when a later one of its key is in the cleaned part.
 
 mod offset_map;
 mod rewrite;
@@ -134,6 +135,12 @@ impl CleanJob {
             collect_aborted(&self.segments, self.cleanable.first_dirty, self.cleanable.first_uncleanable)?;
         map.build(&self.segments, &self.cleanable, aborted, self.limits.batch_bytes_max)?;
         let end_offset = map.end_offset();
+        if end_offset <= self.cleanable.first_dirty {
+            return Err(StorageError::corrupt(
+                &self.dir,
+                "a single batch has more keys than the cleaner's map can hold",
+            ));
+        }
         let inputs: Vec<_> =
             self.segments.iter().filter(|segment| segment.base_offset < end_offset).cloned().collect();
         let last_clean =

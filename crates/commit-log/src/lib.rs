@@ -22,7 +22,6 @@ pub mod names;
 pub mod producer_state;
 mod scan;
 mod segment;
-mod syncer;
 mod tail;
 mod view;
 
@@ -40,6 +39,5 @@ pub use log::{
 pub use log_dir::{Disposition, LoadedDir, LogDir, METADATA_TOPIC, OpenDirError, read_meta_properties};
 pub use producer_state::{AppendOrigin, ProducerState, VerificationGuard};
 pub use segment::Segment;
-pub use syncer::Syncer;
 pub use tail::TailBudget;
 pub use view::{Available, FirstBatch, LogView, ReadLimit, ReadPart, ReadPlan};

@@ -450,6 +450,20 @@ impl DirShared {
         Ok(())
     }
 
+    /// What is cut off and written again is dirty.
+    pub(crate) fn lower_cleaner_offset(
+        &self,
+        partition: &TopicPartition,
+        offset: Offset,
+    ) -> Result<(), StorageError> {
+        let mut offsets = self.cleaner_offsets.lock();
+        match offsets.get_mut(partition) {
+            Some(known) if *known > offset => *known = offset,
+            _ => return Ok(()),
+        }
+        self.write_offsets(CLEANER_CHECKPOINT, &offsets)
+    }
+
     fn write_offsets(&self, name: &str, offsets: &OffsetCheckpoint) -> Result<(), StorageError> {
         let text = checkpoint::format_offsets(offsets.iter().map(|(partition, offset)| (partition, *offset)));
         let path = self.path.join(name);

@@ -1,4 +1,4 @@
-//! Brokers and controllers: registration, heartbeats, fencing, controlled shutdown (spec: metadata.md §5).
+//! Brokers and controllers: registration, heartbeats, fencing, controlled shutdown.
 
 use ottla_model::{BrokerEpoch, ErrorCode, Millis, NodeId, Offset, Uuid};
 use ottla_protocol::Str;

@@ -1,4 +1,4 @@
-//! Dynamic configs of topics, brokers, groups and client-metrics subscriptions (spec: metadata.md §7, broker.md §6.1).
+//! Dynamic configs of topics, brokers, groups and client-metrics subscriptions.
 //!
 //! What a broker checks of its own settings before it forwards a request is not repeated here.
 

@@ -1,4 +1,4 @@
-//! Feature levels: which may be finalized, and what that takes (spec: metadata.md §3).
+//! Feature levels: which may be finalized, and what that takes.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Sessions of brokers: who was heard of when, and what state a heartbeat leads to (spec: metadata.md §5).
+//! Sessions of brokers: who was heard of when, and what state a heartbeat leads to.
 //!
 //! This is the only part of the controller's state that is not in the metadata log. A new active controller starts
 //! with a fresh session for every unfenced broker.

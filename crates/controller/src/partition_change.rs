@@ -1,4 +1,4 @@
-//! One change to a partition: who is in sync, who leads, which reassignment is done (spec: metadata.md §6.3–6.6).
+//! One change to a partition: who is in sync, who leads, which reassignment is done.
 
 use ottla_metadata::{LeaderRecoveryState, PartitionRegistration};
 use ottla_model::{NodeId, Uuid};

@@ -1,4 +1,4 @@
-//! Where the replicas of new partitions go: striped over racks and brokers (spec: metadata.md §6.2).
+//! Where the replicas of new partitions go: striped over racks and brokers.
 //!
 //! Leaders rotate over the unfenced brokers of all racks; followers walk the racks from the same place, so that
 //! replicas of one partition are in as many racks as possible and neighbours of a failed broker share its load.
@@ -24,7 +24,7 @@ pub enum PlacementError {
     #[error("Invalid replication factor {0}: the replication factor must be positive.")]
     NotPositive(i16),
     #[error(
-        "The target replication factor of {wanted} cannot be reached because only {registered} broker(s) are registered."
+        "The target replication factor of {wanted} cannot be reached because only {registered} broker(s) are registered or some brokers have all their log directories cordoned."
     )]
     TooFewBrokers { wanted: i16, registered: usize },
     #[error("All brokers are currently fenced.")]
@@ -168,7 +168,7 @@ mod tests {
         let error = place(one.clone(), 1, 3, &mut random).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "The target replication factor of 3 cannot be reached because only 1 broker(s) are registered."
+            "The target replication factor of 3 cannot be reached because only 1 broker(s) are registered or some brokers have all their log directories cordoned."
         );
         assert_eq!(place([broker(1, "", true)], 1, 1, &mut random), Err(PlacementError::AllFenced));
         assert_eq!(place(one.clone(), 1, 0, &mut random), Err(PlacementError::NotPositive(0)));

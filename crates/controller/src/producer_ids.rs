@@ -1,4 +1,4 @@
-//! Blocks of producer ids (spec: metadata.md §6.8).
+//! Blocks of producer ids.
 
 use ottla_model::ErrorCode;
 use ottla_protocol::api::allocate_producer_ids::{AllocateProducerIdsRequest, AllocateProducerIdsResponse};

@@ -1,4 +1,4 @@
-//! Moving partitions to other brokers (spec: metadata.md §6.6).
+//! Moving partitions to other brokers.
 
 use ottla_metadata::{PartitionRegistration, TopicImage};
 use ottla_model::{ErrorCode, NodeId};

@@ -1,5 +1,5 @@
 //! Leaders and in-sync replicas: what follows from brokers coming and going, from leaders' reports and from
-//! requests to elect (spec: metadata.md §6.3–6.5, §6.7, §6.8).
+//! requests to elect.
 
 use ottla_metadata::{LeaderRecoveryState, PartitionRegistration};
 use ottla_model::{ErrorCode, LeaderEpoch, NodeId, PartitionEpoch, Uuid};

@@ -1,4 +1,4 @@
-//! Topics: creating and deleting them, and adding partitions (spec: metadata.md §6.1, §6.8).
+//! Topics: creating and deleting them, and adding partitions.
 
 use std::collections::{BTreeMap, BTreeSet};
 

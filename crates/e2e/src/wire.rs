@@ -193,6 +193,7 @@ impl Connection {
                 (cursor.i32()?, cursor.string()?, cursor.i32()?, cursor.i32()?);
             match cursor.i16()? {
                 0 => return Ok(()),
+                // Metadata spreads when it spreads: nothing tells us (tidy: thread::sleep).
                 3 | 5 | 6 if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
                 error => bail!("{topic}-{partition} has no leader: error {error}"),
             }

@@ -2,6 +2,7 @@
 //! metadata image.
 
 pub mod background;
+pub mod cleaner;
 pub mod coordinators;
 pub mod fetch_session;
 pub mod internal_topics;

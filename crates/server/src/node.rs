@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 
 use crate::api::ListenerContext;
 use crate::broker::background::Background;
+use crate::broker::cleaner::Cleaner;
 use crate::broker::lifecycle::{BrokerLifecycle, LifecycleError, Registration};
 use crate::broker::reconcile::Reconciler;
 use crate::broker::syncer::Syncer;
@@ -277,11 +278,21 @@ fn serve(
 
 fn start_background(broker: &Arc<Broker>) -> (mpsc::Sender<()>, std::thread::JoinHandle<()>) {
     let (stop, stopped) = mpsc::channel();
+    let (stop_cleaner, cleaner_stopped) = mpsc::channel();
     let background = Background::new(broker);
     let thread = std::thread::Builder::new()
         .name("ottla-background".to_owned())
-        .spawn(move || background.run(&stopped))
+        .spawn(move || {
+            background.run(&stopped);
+            drop(stop_cleaner);
+        })
         .expect("start the background thread");
+    let cleaner = Cleaner::new(broker);
+    // Nobody waits for it: a cleaning that has not ended when its log is closed leaves nothing behind.
+    std::thread::Builder::new()
+        .name("ottla-cleaner".to_owned())
+        .spawn(move || cleaner.run(&cleaner_stopped))
+        .expect("start the cleaner's thread");
     (stop, thread)
 }
 

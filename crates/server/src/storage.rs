@@ -1,5 +1,4 @@
-//! The directories a node stores in: formatting them, and opening formatted ones (spec: storage-format.md §1, kraft.md
-//! §7).
+//! The directories a node stores in: formatting them, and opening formatted ones.
 //!
 //! Owns `meta.properties` and the snapshot that formatting writes; `meta.properties` is written last, so a directory
 //! that has it is formatted. Must not know what is in the logs.

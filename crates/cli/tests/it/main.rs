@@ -1,6 +1,9 @@
 //! The binary `ottla` as its users see it: arguments in, lines and an exit code out.
 
 mod dump;
+mod format;
+mod node;
+mod server;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -29,7 +32,7 @@ fn version_and_help_name_the_commands() {
     assert_eq!(stdout(&version), format!("ottla {}\n", env!("CARGO_PKG_VERSION")));
     let help = ottla(["--help"]);
     assert!(help.status.success());
-    for command in ["server", "dump"] {
+    for command in ["server", "format", "info", "random-uuid", "dump"] {
         assert!(stdout(&help).contains(&format!("\n  {command} ")), "{}", stdout(&help));
     }
 }

@@ -98,7 +98,8 @@ impl Log {
         if offset < self.recovery_point() {
             self.shared.recovery_point.store(offset.0, Ordering::Release);
         }
-        self.dir.lower_recovery_point(&self.shared.partition, offset)
+        self.dir.lower_recovery_point(&self.shared.partition, offset)?;
+        self.dir.lower_cleaner_offset(&self.shared.partition, offset)
     }
 
     /// Removes producer snapshots by offset.

@@ -274,6 +274,26 @@ fn open_transactions_and_young_segments_are_left_alone() {
 }
 
 #[test]
+fn what_is_cut_off_and_written_again_is_dirty() {
+    let dir = open_dir(SimDisk::new(), DIR);
+    let mut log = create(&dir, &settings());
+    let put = |log: &mut Log| {
+        for n in 0..60 {
+            append(log, keyed(&format!("k{}", n % 3), Some("x"), Codec::None));
+        }
+    };
+    put(&mut log);
+    clean(&dir, &mut log, CleanerLimits::default(), NOW).unwrap();
+    assert!(dir.cleaner_offset(log.partition()).unwrap() > Offset(20));
+    log.truncate_to(Offset(20), NOW).unwrap();
+    assert_eq!(dir.cleaner_offset(log.partition()), Some(Offset(20)));
+    put(&mut log);
+    log.set_high_watermark(log.log_end_offset());
+    let cleanable = log.cleanable(dir.cleaner_offset(log.partition()), NOW).unwrap().unwrap();
+    assert_eq!((cleanable.first_dirty, cleanable.checkpoint_invalid), (Offset(20), false));
+}
+
+#[test]
 fn a_log_that_was_cut_meanwhile_stays_as_it_is() {
     let dir = open_dir(SimDisk::new(), DIR);
     let mut log = create(&dir, &settings());

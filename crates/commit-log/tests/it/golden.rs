@@ -328,8 +328,8 @@ fn metadata_logs_are_read() {
 }
 
 /// cmp-0 was cleaned once by Apache Kafka; cleaned again, with all horizons passed, it must hold what cmp0-0 (the same
-/// input, several rounds, no delay) holds: no tombstones, the ABORT marker with its horizon, which makes it longer (by how
-/// much depends on the time between).
+/// input, several rounds, no delay) holds: no tombstones, the ABORT marker with its horizon, which makes it longer (by
+/// how much depends on the time between).
 #[test]
 fn cleaning_cmp_0_again_gives_what_kafka_made_of_cmp0_0() {
     let (temp, _) = copy("topics/cmp-0");

@@ -53,8 +53,8 @@ fn find(broker: &Arc<Broker>, context: &RequestContext, key_type: i8, key: Str) 
     Coordinator { key, node_id, host, port, error_code, error_message: Some(Str::from_static(error_message)) }
 }
 
-/// The broker that leads the partition that the key belongs to. A topic that is missing is created, meanwhile the client
-/// is told to try again (15).
+/// The broker that leads the partition that the key belongs to. A topic that is missing is created, meanwhile the
+/// client is told to try again (15).
 fn endpoint(
     broker: &Arc<Broker>,
     context: &RequestContext,

@@ -23,6 +23,7 @@ pub async fn handle(
     context: &RequestContext,
     mut request: OffsetCommitRequest,
 ) -> OffsetCommitResponse {
+    let asked_for: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
     let mut response = refuse_unknown_topics(broker, context.api_version, &mut request);
     if request.topics.is_empty() {
         merge_topics(&mut response);
@@ -44,11 +45,14 @@ pub async fn handle(
             partition.error_code = errors.next().unwrap_or(failure.code());
         }
     }
-    merge_topics(&mut response);
+    if accepted < asked_for {
+        merge_topics(&mut response);
+    }
     response
 }
 
-/// A topic that the request names several times is answered once.
+/// A topic that the request names several times is answered once. Kafka does so if it refuses something by itself; else it
+/// passes on what the coordinator says.
 fn merge_topics(response: &mut OffsetCommitResponse) {
     if response.topics.len() < 2 {
         return;
@@ -67,8 +71,8 @@ fn merge_topics(response: &mut OffsetCommitResponse) {
     response.topics = merged;
 }
 
-/// Takes topics and partitions that do not exist out of the request and gives the answer to all of it, in which only they
-/// have errors. Fills in names and ids of the others.
+/// Takes topics and partitions that do not exist out of the request and gives the answer to all of it, in which only
+/// they have errors. Fills in names and ids of the others.
 fn refuse_unknown_topics(
     broker: &Broker,
     version: i16,

@@ -15,8 +15,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_commit_log::{FirstBatch, LogView, ReadError};
 use ottla_coordinator::{
-    Actions, Append, ClientContext, CoordinatorConfig, Event, GroupCoordinator, Replayed, Request, Response,
-    Ticket, TransactionResult, partition_for,
+    Actions, Append, ClientContext, CoordinatorConfig, Event, GroupCoordinator, GroupCounts, Replayed,
+    Request, Response, Ticket, TransactionResult, partition_for,
 };
 use ottla_model::{ErrorCode, LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId};
 use ottla_protocol::Str;
@@ -27,7 +27,7 @@ use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot};
-use tracing::{debug, error, warn};
+use tracing::{error, info, warn};
 
 use super::partition::{Acks, Completion, PartitionHandle, StagedAppend};
 use super::shard::Work;
@@ -120,8 +120,8 @@ impl GroupCoordinators {
         Self { config, hosts: RwLock::default(), loads, runtime: Handle::current() }
     }
 
-    /// Asks the coordinator of `group_id` and waits for its answer. `partitions` is the size of the offsets topic, if it
-    /// exists.
+    /// Asks the coordinator of `group_id` and waits for its answer. `partitions` is the size of the offsets topic, if
+    /// it exists.
     ///
     /// Errors: NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS.
     pub async fn ask(
@@ -156,8 +156,8 @@ impl GroupCoordinators {
         Ok(responses)
     }
 
-    /// A partition of the offsets topic may have changed hands. If this broker leads it (in a new epoch), its coordinator
-    /// is loaded by a thread of its own, and answers COORDINATOR_LOAD_IN_PROGRESS until then.
+    /// A partition of the offsets topic may have changed hands. If this broker leads it (in a new epoch), its
+    /// coordinator is loaded by a thread of its own, and answers COORDINATOR_LOAD_IN_PROGRESS until then.
     pub fn follow(&self, partition: &Arc<PartitionHandle>) {
         let (index, epoch) = (partition.name.partition, partition.leader_epoch());
         if !epoch.is_some() {
@@ -334,7 +334,9 @@ impl Host {
         };
         let now = clock::now();
         let counts = coordinator.counts();
-        debug!(partition = %self.partition.name, epoch = self.epoch.0, ?counts, "coordinating groups");
+        if counts != GroupCounts::default() {
+            info!(partition = %self.partition.name, epoch = self.epoch.0, ?counts, "loaded groups");
+        }
         let actions = coordinator.loaded(now);
         let mut active =
             Active { coordinator, waiting: HashMap::new(), next_ticket: 0, now, armed: Millis::MAX };

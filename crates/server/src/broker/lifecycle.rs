@@ -1,4 +1,4 @@
-//! The broker's life as the cluster sees it: registered, fenced, unfenced, shutting down (spec: metadata.md §5).
+//! The broker's life as the cluster sees it: registered, fenced, unfenced, shutting down.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

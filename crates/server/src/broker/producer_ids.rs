@@ -1,4 +1,4 @@
-//! Producer ids: handed out from blocks that the controller gives (spec: metadata.md §6.8).
+//! Producer ids: handed out from blocks that the controller gives.
 
 use ottla_model::{BrokerEpoch, ErrorCode, NodeId, ProducerId};
 use ottla_protocol::api::allocate_producer_ids::AllocateProducerIdsRequest;

@@ -77,8 +77,8 @@ enum Fault {
     Encode(#[from] ottla_protocol::EncodeError),
 }
 
-/// Opens the metadata log, becomes leader and starts the thread. When it returns the node leads, and everything that was
-/// in its log is published; a new log holds the bootstrap records.
+/// Opens the metadata log, becomes leader and starts the thread. When it returns the node leads, and everything that
+/// was in its log is published; a new log holds the bootstrap records.
 pub fn start(options: Options<'_>) -> Result<Running, StartError> {
     let config = options.config;
     if !config.roles.controller {

@@ -1,4 +1,4 @@
-//! Batches of the metadata log: control records of the quorum, and metadata records (spec: storage-format.md §7).
+//! Batches of the metadata log: control records of the quorum, and metadata records.
 
 use bytes::Bytes;
 use ottla_model::{LeaderEpoch, Millis, NodeId, Offset};

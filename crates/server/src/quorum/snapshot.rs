@@ -1,4 +1,4 @@
-//! Snapshots of the metadata log: `<end offset>-<epoch>.checkpoint` (spec: storage-format.md §7.3).
+//! Snapshots of the metadata log: `<end offset>-<epoch>.checkpoint`.
 //!
 //! A snapshot is complete as soon as it has its name: it is written under another one, synced and renamed.
 

@@ -1,4 +1,4 @@
-//! When snapshots are made and when old ones go (spec: storage-format.md §7.3).
+//! When snapshots are made and when old ones go.
 
 use std::path::PathBuf;
 use std::sync::Arc;

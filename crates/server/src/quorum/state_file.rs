@@ -1,4 +1,4 @@
-//! `quorum-state`: the election state, one line of JSON (spec: storage-format.md §7.5).
+//! `quorum-state`: the election state, one line of JSON.
 //!
 //! Version 0 holds the voters' ids and no directories and is written while kraft.version is 0; both are read.
 

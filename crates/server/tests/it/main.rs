@@ -1,4 +1,5 @@
 //! The server crate from outside, on real files.
 
+mod golden_metadata;
 mod quorum;
 mod storage;

@@ -26,7 +26,7 @@ pub fn config(directory: &Path, more: &str) -> ServerConfig {
     ServerConfig::from_properties(&Properties::parse("test", &text).unwrap()).unwrap().0
 }
 
-fn id(number: u128) -> Uuid {
+pub fn id(number: u128) -> Uuid {
     Uuid::from_u128(number << 64 | number)
 }
 
@@ -40,13 +40,13 @@ pub fn format(config: &ServerConfig, quorum: Quorum) -> storage::Formatted {
     .unwrap()
 }
 
-fn open(config: &ServerConfig) -> Directories {
+pub fn open(config: &ServerConfig) -> Directories {
     let context =
         LogContext { files: FileCache::new(Arc::new(RealDisk), 100), tails: TailBudget::new(1 << 20) };
     storage::open(&context, config, || panic!("the directory has an id")).unwrap()
 }
 
-fn start(config: &ServerConfig, directories: &Directories, incarnation: u128) -> Running {
+pub fn start(config: &ServerConfig, directories: &Directories, incarnation: u128) -> Running {
     let incarnation = id(incarnation);
     let options = Options { config, directories, incarnation, seed: [1, 2], opened_ports: Vec::new() };
     controller::start(options).unwrap()
@@ -75,7 +75,7 @@ async fn join(
     lifecycle
 }
 
-fn create(name: &str, num_partitions: i32) -> CreateTopicsRequest {
+pub fn create(name: &str, num_partitions: i32) -> CreateTopicsRequest {
     let topic = CreatableTopic {
         name: Str::from(name),
         num_partitions,

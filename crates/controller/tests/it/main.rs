@@ -1,0 +1,5 @@
+//! A controller of several brokers, decision by decision.
+
+mod brokers;
+mod cluster;
+mod requests;
