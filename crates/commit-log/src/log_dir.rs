@@ -20,7 +20,7 @@ use crate::checkpoint::{
 use crate::config::LogConfig;
 use crate::disk::{Disk, write_file_atomically};
 use crate::error::{IoContext, StorageError};
-use crate::log::{LoadOptions, LoadReport, Log, LogContext, load::read_text};
+use crate::log::{LoadOptions, LoadReport, Log, LogContext, SyncJob, load::read_text};
 use crate::names::{PartitionDir, suffixed_dir};
 use crate::segment::remove_if_there;
 use crate::view::LogShared;
@@ -392,6 +392,26 @@ impl LogDir {
 
     fn write_offsets(&self, name: &str, offsets: &OffsetCheckpoint) -> Result<(), StorageError> {
         self.shared.write_offsets(name, offsets)
+    }
+
+    /// Closes logs of this directory ([`Log::close`]), many with one sync of the whole file system.
+    pub fn close_logs(&self, logs: Vec<Log>) -> Result<(), StorageError> {
+        let (mut jobs, mut closing) = (Vec::new(), Vec::new());
+        for mut log in logs {
+            match log.close_job()? {
+                Some(job) => {
+                    jobs.push(job);
+                    closing.push(log);
+                }
+                None => log.close_files(),
+            }
+        }
+        let outcomes = SyncJob::run_all(jobs, self.disk(), self.path());
+        for (mut log, outcome) in closing.into_iter().zip(outcomes) {
+            log.complete_sync(outcome)?;
+            log.close_files();
+        }
+        Ok(())
     }
 
     /// The last step of a clean stop: all logs of the directory were closed ([`Log::close`]) without error. Writes the
