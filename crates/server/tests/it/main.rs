@@ -2,4 +2,5 @@
 
 mod golden_metadata;
 mod quorum;
+mod quorum_crash;
 mod storage;
