@@ -357,6 +357,39 @@ fn directories_come_and_go() {
 }
 
 #[test]
+fn a_partition_moves_to_another_directory() {
+    let (disk, other) = (SimDisk::new(), SimDisk::new());
+    let (dir, target) = (open_dir(disk, DIR), open_dir(other.clone(), DIR));
+    let mut log = create(&dir, &small());
+    for n in 0..40 {
+        append(&mut log, batch(1, 50, n));
+    }
+    let mut future = target.create_future_log(&tp(), log.topic_id().unwrap(), small(), NOW).unwrap();
+    let batches = read_all(&log.view(), Offset(0), 1000);
+    future.append_as_follower(batches.clone(), NOW).unwrap();
+    assert_eq!(target.log_count(), 0);
+    target.unlock().unwrap();
+    let mut loaded = load_dir(&target, &small());
+    assert_eq!(
+        (loaded.logs.len(), loaded.future_logs.len()),
+        (0, 1),
+        "a restart finds the move where it was"
+    );
+    let mut future = loaded.future_logs.pop().unwrap();
+    dir.delete_log(log).unwrap();
+    target.promote_future_log(&mut future).unwrap();
+    assert_eq!(read_all(&future.view(), Offset(0), 1000), batches);
+    append(&mut future, batch(1, 2000 - 200, 0));
+    target.close_logs(vec![future]).unwrap();
+    target.close_clean(BrokerEpoch(0)).unwrap();
+    let loaded = load_dir(&open_dir(other, DIR), &small());
+    assert_eq!(
+        (loaded.logs[0].log_end_offset(), loaded.logs[0].path().to_str()),
+        (Offset(41), Some("/data/t-0"))
+    );
+}
+
+#[test]
 fn a_restart_after_a_crash_looks_only_behind_the_recovery_point() {
     let disk = SimDisk::new();
     let dir = open_dir(disk.clone(), DIR);
