@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, IsTerminal};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use ottla_server::config::log_levels;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
@@ -14,7 +14,11 @@ use crate::utc;
 /// Sends events to stderr. `filter` is a level, or directives such as `info,ottla_raft=debug`; clients can change
 /// it while the process runs.
 pub fn start(filter: &str) -> Result<()> {
-    let parsed = EnvFilter::try_new(filter).with_context(|| format!("read log level {filter:?}"))?;
+    let Ok(parsed) = EnvFilter::try_new(filter) else {
+        bail!(
+            "log level {filter:?}: expected error, warn, info, debug, trace, or a filter such as info,ottla_raft=debug"
+        );
+    };
     let log = tracing_subscriber::fmt()
         .with_env_filter(parsed)
         .with_timer(Clock)
