@@ -246,6 +246,8 @@ impl RunningNode {
 
     /// Stops cleanly: answers what was asked, closes the logs, and says on disk that they are whole.
     pub async fn stop(mut self) {
+        // Members wait for each other in requests that may take minutes.
+        self.node.broker.groups.stop();
         self.network.stop().await;
         let moved =
             tokio::time::timeout(CONTROLLED_SHUTDOWN_TIMEOUT, self.lifecycle.controlled_shutdown()).await;
