@@ -3,23 +3,37 @@
 use std::fmt;
 use std::io::{self, IsTerminal};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
+use ottla_server::config::log_levels;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::utc;
 
-/// Sends events to stderr. `filter` is a level, or directives such as `info,ottla_raft=debug`.
+/// Sends events to stderr. `filter` is a level, or directives such as `info,ottla_raft=debug`; clients can change
+/// it while the process runs.
 pub fn start(filter: &str) -> Result<()> {
-    let filter = EnvFilter::try_new(filter).with_context(|| format!("read log level {filter:?}"))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let Ok(parsed) = EnvFilter::try_new(filter) else {
+        bail!(
+            "log level {filter:?}: expected error, warn, info, debug, trace, or a filter such as info,ottla_raft=debug"
+        );
+    };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(parsed)
         .with_timer(Clock)
         .with_target(false)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
-        .init();
+        .with_filter_reloading();
+    let handle = log.reload_handle();
+    log.init();
+    log_levels::install(filter, move |filter| {
+        if let Ok(filter) = EnvFilter::try_new(filter) {
+            // Fails only when the log is gone.
+            let _ = handle.reload(filter);
+        }
+    });
     Ok(())
 }
 

@@ -38,6 +38,9 @@ fn main() {
         restart(&base, None);
         restart(&base, Some(1 << 20));
     }
+    if "many partitions".contains(&filter) {
+        many(&base);
+    }
     if "group commit".contains(&filter) {
         for preallocate in [false, true] {
             group_commit(&base, preallocate);
@@ -158,6 +161,42 @@ fn restart(base: &Path, unsynced: Option<usize>) {
         assert_eq!(loaded.logs.len(), 100);
         println!("    {:?}", loaded.report);
     });
+}
+
+/// Many partitions: what they cost to create, to keep and to start with. (On a disk, creating is syncing.)
+fn many(base: &Path) {
+    let temp = tempfile::tempdir_in(base).unwrap();
+    let count = 20_000;
+    let dir = open(temp.path());
+    let mut logs = Vec::new();
+    let resident = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
+        line.split_whitespace().nth(1).and_then(|kb| kb.parse::<usize>().ok()).unwrap_or(0)
+    };
+    let before = resident();
+    measure("create", count, "partitions", || {
+        logs.extend((0..count as i32).map(|n| create(&dir, n, config())))
+    });
+    println!("    {} bytes each", (resident() - before) * 1024 / count);
+    let batch = batch(1 << 10);
+    measure("append one batch to each", count, "partitions", || {
+        for log in &mut logs {
+            stage(log, &batch);
+            log.write_staged().unwrap();
+        }
+    });
+    println!("    {} bytes each", (resident() - before) * 1024 / count);
+    measure("close", count, "partitions", || dir.close_logs(std::mem::take(&mut logs)).unwrap());
+    dir.close_clean(ottla_model::BrokerEpoch(0)).unwrap();
+    for clean in [true, false] {
+        let dir = open(temp.path());
+        measure(&format!("start, clean: {clean}"), count, "partitions", || {
+            let loaded = dir.load_all(2, &|_, _| Disposition::Load(config()), NOW).unwrap();
+            assert_eq!((loaded.logs.len(), loaded.clean), (count, clean));
+        });
+        dir.unlock().unwrap();
+    }
 }
 
 /// Rounds of 16 requests to 8 partitions, each round synced.

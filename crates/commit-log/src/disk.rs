@@ -60,6 +60,10 @@ pub trait Disk: Send + Sync + Debug {
     /// Makes creations, renames and removals in `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
+    /// Makes everything that was written to the file system of `dir` durable, names too: cheaper than syncing very many
+    /// files. `Unsupported` where the system cannot do it or would not tell of errors.
+    fn sync_all(&self, dir: &Path) -> io::Result<()>;
+
     /// Takes an exclusive lock on a file, creating it, that another process (Apache Kafka too) respects. It is held
     /// until the returned guard is dropped. `None`: somebody else holds it.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync + Debug>>>;

@@ -137,13 +137,15 @@ struct State<E> {
     last_flushed: Option<E>,
     /// The file was written or cut since it was last synced.
     unsynced: bool,
+    /// It was cut: what is behind the cut must not come back after a crash.
+    cut: bool,
 }
 
 impl<E: IndexEntry> SparseIndex<E> {
     /// An index whose file holds `file_bytes` (0 also if it is not there).
     pub(crate) fn new(base_offset: Offset, file: Arc<FileHandle>, file_bytes: u64) -> Self {
         let flushed = (file_bytes / E::BYTES as u64) as usize;
-        let state = State { flushed, pending: Vec::new(), last_flushed: None, unsynced: false };
+        let state = State { flushed, pending: Vec::new(), last_flushed: None, unsynced: false, cut: false };
         Self { base_offset, file, state: RwLock::new(state) }
     }
 
@@ -185,19 +187,29 @@ impl<E: IndexEntry> SparseIndex<E> {
         Ok(())
     }
 
-    /// Writes what is pending and makes the file durable, if it changed since the last time.
-    pub(crate) fn flush_and_sync(&self) -> io::Result<()> {
+    /// Whether all entries are in the file, durably.
+    pub(crate) fn is_flushed(&self) -> bool {
+        let state = self.state.read();
+        state.pending.is_empty() && !state.unsynced
+    }
+
+    /// Makes the file durable, if it changed since the last time.
+    pub(crate) fn sync(&self) -> io::Result<()> {
         let file = {
             let mut state = self.state.write();
-            if !state.pending.is_empty() {
-                self.write_pending(&mut state)?;
-            }
+            state.cut = false;
             if !std::mem::take(&mut state.unsynced) {
                 return Ok(());
             }
             self.file.get()?
         };
         file.sync()
+    }
+
+    /// Makes the file durable if it was cut since the last time. Added entries may be lost in a crash, which a restart
+    /// notices; old ones must not come back.
+    pub(crate) fn sync_cut(&self) -> io::Result<()> {
+        if self.state.read().cut { self.sync() } else { Ok(()) }
     }
 
     /// Gives back the memory of an index that will not grow.
@@ -225,7 +237,7 @@ impl<E: IndexEntry> SparseIndex<E> {
             Ok(file) => {
                 let len = (state.flushed * E::BYTES) as u64;
                 if file.len()? != len {
-                    state.unsynced = true;
+                    (state.unsynced, state.cut) = (true, true);
                     file.set_len(len)?;
                 }
                 Ok(())

@@ -20,7 +20,7 @@ use crate::checkpoint::{
 use crate::config::LogConfig;
 use crate::disk::{Disk, write_file_atomically};
 use crate::error::{IoContext, StorageError};
-use crate::log::{LoadOptions, LoadReport, Log, LogContext, load::read_text};
+use crate::log::{LoadOptions, LoadReport, Log, LogContext, SyncJob, load::read_text};
 use crate::names::{PartitionDir, suffixed_dir};
 use crate::segment::remove_if_there;
 use crate::view::LogShared;
@@ -276,6 +276,32 @@ impl LogDir {
         Ok(log)
     }
 
+    /// Creates the target of a move of a partition into this directory (`-future`): a log that nobody reads, and that no
+    /// checkpoint names, until [`Self::promote_future_log`].
+    pub fn create_future_log(
+        &self,
+        partition: &TopicPartition,
+        topic_id: Uuid,
+        config: LogConfig,
+        now: Millis,
+    ) -> Result<Log, StorageError> {
+        let path = self.path().join(suffixed_dir(partition, unique_number(), "-future"));
+        let mut log = self.open_log_at(path, partition, config, LoadOptions::unknown(now))?;
+        log.set_topic_id(topic_id)?;
+        Ok(log)
+    }
+
+    /// A caught-up future log becomes the partition's log: its directory takes the plain name. The caller has taken the
+    /// former one out of service in its own directory ([`Self::delete_log`]), if there was one.
+    pub fn promote_future_log(&self, log: &mut Log) -> Result<(), StorageError> {
+        let path = self.path().join(log.partition().to_string());
+        self.disk().rename(log.path(), &path).during("rename", || log.path().to_owned())?;
+        self.sync()?;
+        log.moved_to(path);
+        self.register(log);
+        Ok(())
+    }
+
     /// Opens (or creates) `__cluster_metadata-0`: every batch is checked, as Kafka does.
     pub fn open_metadata_log(&self, config: LogConfig, now: Millis) -> Result<Log, StorageError> {
         let partition = TopicPartition::new(METADATA_TOPIC, 0);
@@ -290,7 +316,16 @@ impl LogDir {
         config: LogConfig,
         options: LoadOptions,
     ) -> Result<Log, StorageError> {
-        let path = self.path().join(partition.to_string());
+        self.open_log_at(self.path().join(partition.to_string()), partition, config, options)
+    }
+
+    fn open_log_at(
+        &self,
+        path: PathBuf,
+        partition: &TopicPartition,
+        config: LogConfig,
+        options: LoadOptions,
+    ) -> Result<Log, StorageError> {
         self.disk().create_dir(&path).during("create", || path.clone())?;
         let options = LoadOptions { is_new: true, ..options };
         Log::load(self.shared.clone(), path, partition.clone(), config, options).map(|(log, _)| log)
@@ -392,6 +427,26 @@ impl LogDir {
 
     fn write_offsets(&self, name: &str, offsets: &OffsetCheckpoint) -> Result<(), StorageError> {
         self.shared.write_offsets(name, offsets)
+    }
+
+    /// Closes logs of this directory ([`Log::close`]), many with one sync of the whole file system.
+    pub fn close_logs(&self, logs: Vec<Log>) -> Result<(), StorageError> {
+        let (mut jobs, mut closing) = (Vec::new(), Vec::new());
+        for mut log in logs {
+            match log.close_job()? {
+                Some(job) => {
+                    jobs.push(job);
+                    closing.push(log);
+                }
+                None => log.close_files(),
+            }
+        }
+        let outcomes = SyncJob::run_all(jobs, self.disk(), self.path());
+        for (mut log, outcome) in closing.into_iter().zip(outcomes) {
+            log.complete_sync(outcome)?;
+            log.close_files();
+        }
+        Ok(())
     }
 
     /// The last step of a clean stop: all logs of the directory were closed ([`Log::close`]) without error. Writes the

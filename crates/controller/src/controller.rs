@@ -288,6 +288,8 @@ impl Controller {
         let result = ClusterControl { state: &self.state(), heartbeats: &self.heartbeats }
             .unregister(NodeId(request.broker_id));
         let (error_code, error_message) = code_and_message(&result);
+        // Kafka says nothing with an empty text here.
+        let error_message = Some(error_message.unwrap_or_default());
         let response = UnregisterBrokerResponse { error_code, error_message, ..Default::default() };
         Outcome::new(result.unwrap_or_default(), response)
     }

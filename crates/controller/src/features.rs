@@ -57,7 +57,7 @@ impl FeatureControl<'_> {
                 Ok(Change::Records(more)) => records.extend(more),
                 Ok(Change::KRaftVersion(level)) => kraft_version = Some(level),
                 Ok(Change::Nothing) => {}
-                Err(refusal) => return refused(request, &refusal),
+                Err(refusal) => return refused(&refusal),
             }
         }
         if request.validate_only {
@@ -124,15 +124,17 @@ impl FeatureControl<'_> {
             METADATA_VERSION => {
                 let (from, to) = (self.state.metadata_version(), MetadataVersion(level));
                 if level < current && from.downgrade_loses_metadata(to) {
-                    return Err(invalid(match upgrade_type {
-                        UNSAFE_DOWNGRADE => {
-                            "Unsafe metadata downgrade is not supported in this version.".into()
+                    let why = match upgrade_type {
+                        UNSAFE_DOWNGRADE => "Unsafe metadata downgrade is not supported in this version.",
+                        _ => {
+                            "Refusing to perform the requested downgrade because it might delete metadata \
+                             information."
                         }
-                        _ => format!(
-                            "Unsupported metadata.version downgrade from {current} to {level}. Refusing to perform the \
-                             requested downgrade because it might delete metadata information."
-                        ),
-                    }));
+                    };
+                    return Err(Refusal::new(
+                        ErrorCode::InvalidUpdateVersion,
+                        format!("Unsupported metadata.version downgrade from {current} to {level}. {why}"),
+                    ));
                 }
                 Ok(Change::Records(vec![level_record(name, level)]))
             }
@@ -217,22 +219,13 @@ fn level_record(name: &str, feature_level: i16) -> MetadataRecord {
     MetadataRecord::FeatureLevel(FeatureLevelRecord { name: Str::from(name), feature_level })
 }
 
-fn refused(request: &UpdateFeaturesRequest, refusal: &Refusal) -> FeatureOutcome {
+fn refused(refusal: &Refusal) -> FeatureOutcome {
     let message = format!(
         "The update failed for all features since the following feature had an error: {}",
         refusal.message.as_deref().unwrap_or("")
     );
     let error_code = refusal.code.code();
-    let results = request.feature_updates.iter().map(|update| UpdatableFeatureResult {
-        feature: update.feature.clone(),
-        error_code,
-        error_message: Some(Str::from(message.as_str())),
-    });
-    let response = UpdateFeaturesResponse {
-        error_code,
-        error_message: Some(Str::from(message.as_str())),
-        results: results.collect(),
-        ..Default::default()
-    };
+    let response =
+        UpdateFeaturesResponse { error_code, error_message: Some(Str::from(message)), ..Default::default() };
     FeatureOutcome { outcome: Outcome::answer(response), kraft_version: None }
 }

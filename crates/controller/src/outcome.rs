@@ -35,6 +35,11 @@ impl Refusal {
         Self { code, message: Some(message.into()) }
     }
 
+    /// A refusal that says no more than its code.
+    pub fn bare(code: ErrorCode) -> Self {
+        Self { code, message: None }
+    }
+
     /// A refusal with the message that Apache Kafka has for the code, as far as the controller uses it.
     pub fn of(code: ErrorCode) -> Self {
         let message = match code {
@@ -43,9 +48,8 @@ impl Refusal {
             ErrorCode::ElectionNotNeeded => "Leader election not needed for topic partition.",
             ErrorCode::PreferredLeaderNotAvailable => "The preferred leader was not available.",
             ErrorCode::EligibleLeadersNotAvailable => "Eligible topic partition leaders are not available.",
-            ErrorCode::NoReassignmentInProgress => "No partition reassignment is in progress.",
             ErrorCode::NotController => "This is not the correct controller for this cluster.",
-            _ => return Self { code, message: None },
+            _ => return Self::bare(code),
         };
         Self::new(code, message)
     }

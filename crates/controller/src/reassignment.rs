@@ -72,31 +72,11 @@ impl ReassignmentControl<'_> {
                 let target: Vec<NodeId> = replicas.iter().copied().map(NodeId).collect();
                 check_assignment(self.state, &target, None)?;
                 if !allow_replication_factor_change {
-                    self.check_same_size(name, index, partition, &target)?;
+                    check_same_size(partition, &target)?;
                 }
                 Ok(start(partition, target, change).build())
             }
         }
-    }
-
-    /// The replication factor is the one before a reassignment that is already under way.
-    fn check_same_size(
-        &self,
-        name: &Str,
-        index: i32,
-        partition: &PartitionRegistration,
-        target: &[NodeId],
-    ) -> Result<(), Refusal> {
-        let current =
-            partition.replicas.len() - partition.adding_replicas.len().min(partition.replicas.len());
-        if current == target.len() {
-            return Ok(());
-        }
-        let message = format!(
-            "The replication factor is changed from {current} to {} for partition {name}-{index}",
-            target.len()
-        );
-        Err(Refusal::new(ErrorCode::InvalidReplicationFactor, message))
     }
 
     fn cancel(
@@ -107,7 +87,7 @@ impl ReassignmentControl<'_> {
         change: PartitionChange<'_>,
     ) -> Result<Option<MetadataRecord>, Refusal> {
         if !is_moving(partition) {
-            return Err(Refusal::of(ErrorCode::NoReassignmentInProgress));
+            return Err(Refusal::bare(ErrorCode::NoReassignmentInProgress));
         }
         let without_adding = |list: &[NodeId]| -> Vec<NodeId> {
             list.iter().copied().filter(|id| !partition.adding_replicas.contains(id)).collect()
@@ -149,6 +129,16 @@ impl ReassignmentControl<'_> {
         }
         ListPartitionReassignmentsResponse { topics, ..Default::default() }
     }
+}
+
+/// The replication factor is the one before a reassignment that is already under way.
+fn check_same_size(partition: &PartitionRegistration, target: &[NodeId]) -> Result<(), Refusal> {
+    let current = partition.replicas.len().saturating_sub(partition.adding_replicas.len());
+    if current == target.len() {
+        return Ok(());
+    }
+    let message = format!("The replication factor is changed from {current} to {}", target.len());
+    Err(Refusal::new(ErrorCode::InvalidReplicationFactor, message))
 }
 
 /// The new replicas lead the list; those that are to go follow until all new ones are in sync.

@@ -84,17 +84,20 @@ impl State<'_> {
 
     /// Brokers that get replicas of new partitions.
     pub fn usable_brokers(&self) -> impl Iterator<Item = UsableBroker> {
-        let usable = |broker: &&BrokerRegistration| {
-            let cordoned = broker.cordoned_directories.as_deref().unwrap_or_default();
-            let all_cordoned = !broker.directories.is_empty()
-                && broker.directories.iter().all(|directory| cordoned.contains(directory));
-            !broker.in_controlled_shutdown && !all_cordoned
-        };
+        let usable =
+            |broker: &&BrokerRegistration| !broker.in_controlled_shutdown && !Self::is_cordoned(broker);
         self.brokers().filter(usable).map(|broker| UsableBroker {
             id: broker.id,
             rack: broker.rack.as_deref().map(str::to_owned),
             fenced: broker.fenced,
         })
+    }
+
+    /// Whether the broker wants no new replicas in any of its directories.
+    pub fn is_cordoned(broker: &BrokerRegistration) -> bool {
+        let cordoned = broker.cordoned_directories.as_deref().unwrap_or_default();
+        !broker.directories.is_empty()
+            && broker.directories.iter().all(|directory| cordoned.contains(directory))
     }
 
     pub fn has_online_directory(&self, id: NodeId, partition: &PartitionRegistration) -> bool {

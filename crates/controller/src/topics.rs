@@ -385,10 +385,8 @@ impl TopicControl<'_> {
         }
         let additional = wanted as usize - existing;
         if additional > PARTITIONS_PER_REQUEST_MAX {
-            return Err(Refusal::new(
-                ErrorCode::PolicyViolation,
-                "Excessively large number of partitions per request.",
-            ));
+            let message = "Excessively large number of additional partitions per request.";
+            return Err(Refusal::new(ErrorCode::PolicyViolation, message));
         }
         let replication_factor =
             topic.partitions.values().next().map_or(1, |partition| partition.replicas.len());
@@ -438,8 +436,12 @@ pub(crate) fn check_assignment(
     sorted.sort_unstable();
     let mut previous = None;
     for id in sorted {
-        if state.broker(id).is_none() {
-            return refuse(format!("broker {id}, but no such broker is registered."));
+        match state.broker(id) {
+            None => return refuse(format!("broker {id}, but no such broker is registered.")),
+            Some(broker) if State::is_cordoned(broker) => {
+                return refuse(format!("broker {id}, but all its log directories are cordoned."));
+            }
+            Some(_) => {}
         }
         if previous.replace(id) == Some(id) {
             return refuse(format!("the broker {id} more than once."));

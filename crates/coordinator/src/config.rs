@@ -24,6 +24,10 @@ pub struct CoordinatorConfig {
 impl CoordinatorConfig {
     /// How long a member that has not completed its first join may take; fixed in Kafka.
     pub(crate) const NEW_MEMBER_JOIN_TIMEOUT_MS: i64 = 5 * 60 * 1000;
+
+    /// Member ids of one group that may be handed out and not taken up. Ottla's own bound: asking costs a client
+    /// nothing, and each id is kept for as long a session as the client likes.
+    pub const PENDING_MEMBERS_MAX: usize = 10_000;
 }
 
 impl Default for CoordinatorConfig {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::Guard;
 use ottla_commit_log::{FileCache, LogContext, RealDisk, StorageError, TailBudget};
-use ottla_metadata::{MetadataChanges, MetadataImage};
+use ottla_metadata::{ConfigResourceType, MetadataChanges, MetadataImage};
 use ottla_model::NodeId;
 use ottla_protocol::Listener;
 use ottla_transport::{AcceptLimits, ListenError};
@@ -110,6 +110,21 @@ impl Publisher for BrokerPublisher {
     }
 }
 
+/// Lets in as many clients as the broker's settings say now.
+struct LimitsPublisher {
+    broker: Arc<Broker>,
+    network: Arc<Network>,
+}
+
+impl Publisher for LimitsPublisher {
+    fn publish(&mut self, changes: &MetadataChanges, _: &MetadataImage, image: &Arc<MetadataImage>) {
+        if changes.configs.iter().any(|resource| resource.kind == ConfigResourceType::Broker) {
+            let layers = image.configs.layers(self.broker.node_id, self.broker.config.static_broker.clone());
+            self.network.accept_limits.store(Arc::new(crate::network::accept_limits(&layers)));
+        }
+    }
+}
+
 impl RunningNode {
     /// Starts a node on formatted directories. Must be called inside a multi-threaded runtime.
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
@@ -175,6 +190,8 @@ impl RunningNode {
             })
             .await?;
         running.controller.add_publisher(Box::new(BrokerPublisher(Arc::clone(&reconciler)))).await?;
+        let limits = LimitsPublisher { broker: Arc::clone(&broker), network: Arc::clone(&network) };
+        running.controller.add_publisher(Box::new(limits)).await?;
         lifecycle.unfence().await?;
 
         let node = Arc::new(Node {
@@ -229,6 +246,8 @@ impl RunningNode {
 
     /// Stops cleanly: answers what was asked, closes the logs, and says on disk that they are whole.
     pub async fn stop(mut self) {
+        // Members wait for each other in requests that may take minutes.
+        self.node.broker.groups.stop();
         self.network.stop().await;
         let moved =
             tokio::time::timeout(CONTROLLED_SHUTDOWN_TIMEOUT, self.lifecycle.controlled_shutdown()).await;

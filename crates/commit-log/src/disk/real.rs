@@ -69,6 +69,13 @@ impl Disk for RealDisk {
         File::open(dir)?.sync_all()
     }
 
+    fn sync_all(&self, dir: &Path) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        return Ok(rustix::fs::syncfs(File::open(dir)?)?);
+        #[cfg(not(target_os = "linux"))]
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync + std::fmt::Debug>>> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         // A POSIX record lock over the whole file, as Java's FileChannel.tryLock takes it.

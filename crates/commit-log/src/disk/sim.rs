@@ -368,6 +368,25 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn sync_all(&self, _dir: &Path) -> io::Result<()> {
+        let mut guard = self.state.lock();
+        guard.operate()?;
+        let state = &mut *guard;
+        let fails = strikes(&mut state.fail_sync);
+        for inode in state.inodes.values_mut() {
+            let unsynced = std::mem::take(&mut inode.unsynced);
+            if !fails {
+                unsynced.iter().for_each(|change| apply(&mut inode.durable, change));
+            }
+        }
+        if fails {
+            return Err(io::Error::other("injected sync error"));
+        }
+        let changes = std::mem::take(&mut state.name_changes);
+        changes.iter().for_each(|change| change.apply(&mut state.durable_names));
+        Ok(())
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync + Debug>>> {
         self.open(path, OpenMode::Create)?;
         let mut state = self.state.lock();

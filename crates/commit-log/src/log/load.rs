@@ -66,6 +66,9 @@ pub struct LoadReport {
     pub bytes_truncated: u64,
 }
 
+/// Larger batches make a segment be checked as a whole when its index has few entries; nothing worse.
+const PLAUSIBLE_BATCH_BYTES: u64 = 1 << 20;
+
 const SEGMENT_KINDS: [&str; 4] = [names::LOG, names::INDEX, names::TIME_INDEX, names::TXN_INDEX];
 
 impl Log {
@@ -80,37 +83,44 @@ impl Log {
         Loader::new(dir, path, config, options).load(partition)
     }
 
-    /// Writes and syncs everything so that the next start, of Apache Kafka too, finds the log complete.
+    /// Writes and syncs everything so that the next start, of Apache Kafka too, finds the log complete. Many logs close
+    /// faster together: [`LogDir::close_logs`](crate::LogDir::close_logs).
     pub fn close(&mut self) -> Result<(), StorageError> {
-        self.write_staged()?;
-        let closed = self.close_files();
-        self.or_offline(closed)?;
-        if let Some(job) = self.sync_job(super::SyncKind::Checkpoint) {
+        if let Some(job) = self.close_job()? {
             let outcome = job.run();
             self.complete_sync(outcome)?;
         }
-        for segment in &self.segments {
-            segment.handles().into_iter().for_each(|handle| handle.close());
-        }
+        self.close_files();
         Ok(())
     }
 
-    fn close_files(&mut self) -> Result<(), StorageError> {
+    /// Writes everything that a clean stop leaves; the job makes it durable.
+    pub(crate) fn close_job(&mut self) -> Result<Option<super::SyncJob>, StorageError> {
+        self.write_staged()?;
+        let untouched = self.recovery_point() == self.next_offset
+            && self.snapshots.last().copied().unwrap_or(Offset::ZERO) == self.next_offset
+            && self.active.segment.is_closed()?;
+        let finished = self.finish_files();
+        self.or_offline(finished)?;
+        Ok(self.new_sync_job(super::SyncKind::Checkpoint, !untouched))
+    }
+
+    /// Lets the descriptors go.
+    pub(crate) fn close_files(&self) {
+        for segment in &self.segments {
+            segment.handles().into_iter().for_each(|handle| handle.close());
+        }
+    }
+
+    fn finish_files(&mut self) -> Result<(), StorageError> {
         let active = &self.active.segment;
         active.become_inactive()?;
-        active.sync_indexes()?;
         if self.allocated_to > 0 {
             active.file()?.release().during("truncate", || active.log.path())?;
             self.allocated_to = 0;
         }
-        let had_snapshot = self.snapshots.last() == Some(&self.next_offset);
         self.write_snapshot()?;
-        self.remove_stray_snapshots()?;
-        if !had_snapshot && self.recovery_point() == self.next_offset {
-            // The checkpoint has nothing else to do; the snapshot must be durable all the same.
-            self.names_dirty = true;
-        }
-        Ok(())
+        self.remove_stray_snapshots()
     }
 
     /// Rebuilds the producer states up to the log end: newest usable snapshot, then the batches behind it.
@@ -377,7 +387,11 @@ impl Loader {
             .map_or(usize::MAX, |base| self.segments.partition_point(|segment| segment.base_offset < base));
         let first = first.min(first_damaged);
         let Some(segment) = self.segments.get(first).cloned() else { return Ok(()) };
-        let trusted = if first < first_damaged { trusted_end(&segment, recovery_point)? } else { None };
+        let trusted = if first < first_damaged {
+            trusted_end(&segment, recovery_point, self.config.index_interval_bytes)?
+        } else {
+            None
+        };
         let (start_offset, start) = trusted.unwrap_or((segment.base_offset, Kept::default()));
         let disk = self.dir.context.files.disk();
         let expiration_ms = self.config.producer_id_expiration_ms;
@@ -547,7 +561,11 @@ struct Kept {
 
 /// The batch boundary at the recovery point and the index entries below it, if the segment holds it and its index is
 /// plausible.
-fn trusted_end(segment: &Segment, recovery_point: Offset) -> Result<Option<(Offset, Kept)>, StorageError> {
+fn trusted_end(
+    segment: &Segment,
+    recovery_point: Offset,
+    index_interval_bytes: u32,
+) -> Result<Option<(Offset, Kept)>, StorageError> {
     let size = segment.size_bytes();
     let context = || segment.log.path();
     if recovery_point <= segment.base_offset || size == 0 {
@@ -587,6 +605,9 @@ fn trusted_end(segment: &Segment, recovery_point: Offset) -> Result<Option<(Offs
     // with every offset entry unless it would say nothing new, so the last one covers all up to here.)
     let mut scan = segment.scan(last.map_or(0, |entry| u64::from(entry.position)), Walk::Headers)?;
     let mut position = scan.position();
+    let walked_from = position;
+    // A restart counts the interval anew, and a batch may be large.
+    let gap_max = 2 * u64::from(index_interval_bytes) + 2 * PLAUSIBLE_BATCH_BYTES;
     let mut max = last_time.unwrap_or(TimeEntry { timestamp: Millis::NONE, offset: segment.base_offset });
     let mut next_offset = None;
     let mut check = last;
@@ -596,6 +617,9 @@ fn trusted_end(segment: &Segment, recovery_point: Offset) -> Result<Option<(Offs
         }
         if batch.header.last_offset() >= recovery_point {
             break;
+        }
+        if batch.position - walked_from > gap_max {
+            return Ok(None); // Entries are missing: a power failure took them.
         }
         next_offset = Some(batch.header.next_offset());
         position = batch.position + batch.size() as u64;

@@ -1,6 +1,6 @@
 //! Making a log durable, on somebody else's thread.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,7 +9,7 @@ use ottla_model::{Millis, Offset};
 
 use super::Log;
 use crate::checkpoint::format_epochs;
-use crate::disk::{OpenMode, write_file_atomically};
+use crate::disk::{Disk, OpenMode};
 use crate::error::{IoContext, StorageError};
 use crate::file_cache::FileCache;
 use crate::names;
@@ -25,14 +25,20 @@ pub enum SyncKind {
     Checkpoint,
 }
 
+/// From how many logs on the whole file system is synced at once.
+const WHOLE_DISK_FROM: usize = 64;
+
 /// Everything that has to be synced, with its files. Run it anywhere, hand the outcome to [`Log::complete_sync`].
 #[derive(Debug)]
 #[must_use]
 pub struct SyncJob {
     kind: SyncKind,
+    /// The last step before a clean stop: nothing will be looked over at the next start.
+    closing: bool,
     generation: u64,
     up_to: Offset,
     bytes: u64,
+    /// The last one is active.
     segments: Vec<Arc<Segment>>,
     files: Arc<FileCache>,
     epochs: Option<(PathBuf, String)>,
@@ -61,7 +67,54 @@ pub struct SyncOutcome {
 impl SyncJob {
     /// Blocks until everything is on stable storage. A failure is final.
     pub fn run(self) -> SyncOutcome {
-        let result = self.sync();
+        let steps = || {
+            self.write()?;
+            self.sync_files()?;
+            self.install()?;
+            self.sync_dirs()
+        };
+        let result = steps();
+        self.outcome(result)
+    }
+
+    /// Runs jobs of several logs in `dir`; many at once by syncing the whole file system. Outcomes in the same order.
+    pub(crate) fn run_all(jobs: Vec<Self>, disk: &dyn Disk, dir: &Path) -> Vec<SyncOutcome> {
+        if jobs.len() < WHOLE_DISK_FROM {
+            return jobs.into_iter().map(Self::run).collect();
+        }
+        let mut results: Vec<_> = jobs.iter().map(Self::write).collect();
+        let unsupported = |error: &std::io::Error| error.kind() == std::io::ErrorKind::Unsupported;
+        match disk.sync_all(dir) {
+            Err(error) if unsupported(&error) => return jobs.into_iter().map(Self::run).collect(),
+            Err(error) => {
+                let reason = error.to_string();
+                let failed = |job: Self| {
+                    let source = std::io::Error::other(reason.clone());
+                    job.outcome(Err(StorageError::Io { action: "sync", path: dir.to_owned(), source }))
+                };
+                return jobs.into_iter().map(failed).collect();
+            }
+            Ok(()) => {}
+        }
+        for (job, result) in jobs.iter().zip(&mut results) {
+            if result.is_ok() {
+                *result = job.install();
+            }
+        }
+        let names = disk.sync_all(dir).map_err(|error| error.to_string());
+        let outcome = |(job, result): (Self, Result<(), StorageError>)| {
+            let named = names.clone().map_err(std::io::Error::other).during("sync", || dir.to_owned());
+            job.outcome(result.and(named))
+        };
+        jobs.into_iter().zip(results).map(outcome).collect()
+    }
+
+    /// The log end when the job was made.
+    pub fn up_to(&self) -> Offset {
+        self.up_to
+    }
+
+    fn outcome(self, result: Result<(), StorageError>) -> SyncOutcome {
         SyncOutcome {
             kind: self.kind,
             generation: self.generation,
@@ -73,54 +126,98 @@ impl SyncJob {
         }
     }
 
-    /// The log end when the job was made.
-    pub fn up_to(&self) -> Offset {
-        self.up_to
+    fn name_changed(&mut self, dir: &Path) {
+        if !self.dirs.iter().any(|known| known == dir) {
+            self.dirs.push(dir.to_owned());
+        }
     }
 
-    fn sync(&self) -> Result<(), StorageError> {
-        for segment in &self.segments {
+    /// Writes what is only in memory.
+    fn write(&self) -> Result<(), StorageError> {
+        if self.kind == SyncKind::Checkpoint {
+            for segment in &self.segments {
+                segment.flush_indexes()?;
+            }
+        }
+        let write = |path: &Path, bytes: &[u8]| {
+            let file = self.files.disk().open(path, OpenMode::CreateEmpty);
+            file.and_then(|file| file.write_all_at(bytes, 0)).during("write", || path.to_owned())
+        };
+        if let Some((path, text)) = &self.epochs {
+            write(&temporary(path), text.as_bytes())?;
+        }
+        if let Some((path, bytes)) = &self.snapshot {
+            write(path, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn sync_files(&self) -> Result<(), StorageError> {
+        for (at, segment) in self.segments.iter().enumerate() {
             let file = match segment.log.get() {
                 // Deleted meanwhile: nothing to keep.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 result => result.during("open", || segment.log.path())?,
             };
             file.sync().during("sync", || segment.log.path())?;
-            if self.kind == SyncKind::Checkpoint {
-                segment.sync_indexes()?;
+            let is_active = at + 1 == self.segments.len();
+            match self.kind {
+                SyncKind::Commit => {}
+                // What an active segment's offset index loses in a power failure is noticed, and costs a longer start.
+                SyncKind::Checkpoint if is_active && !self.closing => {
+                    segment.sync_indexes_for_checkpoint()?
+                }
+                SyncKind::Checkpoint => segment.sync_indexes()?,
             }
         }
-        let disk = self.files.disk();
-        if let Some((path, text)) = &self.epochs {
-            write_file_atomically(disk, path, text.as_bytes()).during("write", || path.clone())?;
+        if let Some((path, _)) = &self.epochs {
+            self.sync_file(&temporary(path))?;
         }
         for path in &self.snapshots_written {
-            match disk.open(path, OpenMode::ReadWrite) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                file => file.and_then(|file| file.sync()).during("sync", || path.clone())?,
-            }
+            self.sync_file(path)?;
         }
-        if let Some((path, bytes)) = &self.snapshot {
-            let write = || {
-                let file = disk.open(path, OpenMode::CreateEmpty)?;
-                file.write_all_at(bytes, 0)?;
-                file.sync()
-            };
-            write().during("write", || path.clone())?;
+        match &self.snapshot {
+            // In the middle of a segment it only spares a start some work; a damaged one is noticed.
+            Some((path, _)) if self.closing => self.sync_file(path),
+            _ => Ok(()),
         }
-        for dir in &self.dirs {
-            disk.sync_dir(dir).during("sync", || dir.clone())?;
+    }
+
+    fn sync_file(&self, path: &Path) -> Result<(), StorageError> {
+        match self.files.disk().open(path, OpenMode::ReadWrite) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            file => file.and_then(|file| file.sync()).during("sync", || path.to_owned()),
+        }
+    }
+
+    /// Puts synced files in place.
+    fn install(&self) -> Result<(), StorageError> {
+        let disk = self.files.disk();
+        if let Some((path, _)) = &self.epochs {
+            disk.rename(&temporary(path), path).during("rename", || path.clone())?;
         }
         for path in &self.snapshots_replaced {
             remove_if_there(disk, path)?;
         }
         Ok(())
     }
+
+    fn sync_dirs(&self) -> Result<(), StorageError> {
+        self.dirs.iter().try_for_each(|dir| self.files.disk().sync_dir(dir).during("sync", || dir.clone()))
+    }
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    path.with_extension("tmp")
 }
 
 impl Log {
     /// What has to be synced now; `None` if nothing. Call it after [`Log::write_staged`]; jobs of a log may overlap.
     pub fn sync_job(&mut self, kind: SyncKind) -> Option<SyncJob> {
+        self.new_sync_job(kind, false)
+    }
+
+    pub(super) fn new_sync_job(&mut self, kind: SyncKind, closing: bool) -> Option<SyncJob> {
         if self.is_offline() {
             return None;
         }
@@ -131,7 +228,7 @@ impl Log {
         };
         let dirty = match kind {
             SyncKind::Commit => from < up_to || self.names_dirty,
-            SyncKind::Checkpoint => from < up_to || self.epochs_dirty || self.names_dirty,
+            SyncKind::Checkpoint => closing || from < up_to || self.epochs_dirty || self.names_dirty,
         };
         if !dirty {
             return None;
@@ -139,6 +236,7 @@ impl Log {
         let first = self.segments.partition_point(|segment| segment.base_offset <= from).max(1) - 1;
         let mut job = SyncJob {
             kind,
+            closing,
             generation: self.generation,
             up_to,
             bytes: self.dirty_bytes,
@@ -161,6 +259,7 @@ impl Log {
             if std::mem::take(&mut self.epochs_dirty) {
                 let path = self.path.join(names::LEADER_EPOCH_CHECKPOINT);
                 job.epochs = Some((path, format_epochs(self.epochs.entries())));
+                job.name_changed(&self.path);
             }
             self.checkpoint_snapshot(&mut job, from);
         }
@@ -183,8 +282,8 @@ impl Log {
             return;
         }
         job.snapshot = Some(self.snapshot_file(job.up_to));
-        if !job.dirs.contains(&self.path) {
-            job.dirs.push(self.path.clone());
+        if job.closing {
+            job.name_changed(&self.path);
         }
         let is_base = |offset: &Offset| self.segments.iter().any(|segment| segment.base_offset == *offset);
         job.snapshots_replaced = self.snapshots.iter().filter(|offset| !is_base(offset)).map(path).collect();

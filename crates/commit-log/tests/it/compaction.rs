@@ -358,3 +358,62 @@ fn a_crash_while_cleaning_loses_no_key() {
         }
     }
 }
+
+/// An uncompressed message of format 1, as brokers before 0.11 wrote it.
+fn legacy_message(offset: i64, key: &[u8], value: Option<&[u8]>) -> Vec<u8> {
+    let mut body = vec![1u8, 0];
+    body.extend_from_slice(&(NOW.0 + offset).to_be_bytes());
+    body.extend_from_slice(&(key.len() as u32).to_be_bytes());
+    body.extend_from_slice(key);
+    body.extend_from_slice(&value.map_or(-1, |value| value.len() as i32).to_be_bytes());
+    body.extend_from_slice(value.unwrap_or_default());
+    let mut message = offset.to_be_bytes().to_vec();
+    message.extend_from_slice(&(body.len() as u32 + 4).to_be_bytes());
+    message.extend_from_slice(&crc32fast::hash(&body).to_be_bytes());
+    message.extend_from_slice(&body);
+    message
+}
+
+#[test]
+fn segments_of_older_formats_are_read_and_compacted() {
+    let disk = SimDisk::new();
+    let dir = open_dir(disk.clone(), DIR);
+    let mut log = create(&dir, &settings());
+    log.close().unwrap();
+    drop(log);
+    dir.unlock().unwrap();
+    let mut bytes = Vec::new();
+    for offset in 0..30 {
+        bytes.extend(legacy_message(offset, format!("k{}", offset % 4).as_bytes(), Some(b"old")));
+    }
+    let path = "/data/t-0/00000000000000000000.log";
+    let file = disk.open(path.as_ref(), ottla_commit_log::OpenMode::ReadWrite).unwrap();
+    file.write_all_at(&bytes, 0).unwrap();
+    let dir = open_dir(disk.clone(), DIR);
+    let mut log = load_dir(&dir, &settings()).logs.pop().unwrap();
+    assert_eq!(log.log_end_offset(), Offset(30));
+    let size = bytes.len() / 30;
+    let read = |log: &Log, offset| {
+        let view = log.view();
+        view.read(Offset(offset), view.log_end_offset(), 1, ottla_commit_log::FirstBatch::Whole).unwrap()
+    };
+    assert_eq!(read(&log, 7).to_bytes().unwrap(), bytes[7 * size..8 * size]);
+    let found = log.view().offset_for_timestamp(NOW + 17).unwrap();
+    assert_eq!(found, Some((NOW + 17, Offset(17))));
+    for n in 0..30 {
+        append(&mut log, keyed(&format!("k{}", n % 3), Some("new"), Codec::None));
+    }
+    clean(&dir, &mut log, CleanerLimits::default(), NOW).unwrap();
+    // Of the old messages only the last of the key that was not written again is left.
+    assert_eq!(read(&log, 0).to_bytes().unwrap(), bytes[27 * size..28 * size]);
+    assert!(read(&log, 28).base_offset >= Some(Offset(30)));
+    // A damaged one ends the log like any other batch.
+    bytes[5 * size + 30] ^= 1;
+    let disk = SimDisk::new();
+    let dir = open_dir(disk.clone(), DIR);
+    drop(create(&dir, &settings()));
+    dir.unlock().unwrap();
+    disk.open(path.as_ref(), ottla_commit_log::OpenMode::ReadWrite).unwrap().write_all_at(&bytes, 0).unwrap();
+    let dir = open_dir(disk, DIR);
+    assert_eq!(load_dir(&dir, &settings()).logs[0].log_end_offset(), Offset(5));
+}

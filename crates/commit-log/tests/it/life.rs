@@ -2,7 +2,7 @@
 
 use ottla_commit_log::{
     AppendOrigin, Available, FirstBatch, LogConfig, LogDir, OpenDirError, RealDisk, SimDisk, SyncKind,
-    disk::SimFault,
+    disk::{CrashImage, SimFault},
 };
 use ottla_model::{BrokerEpoch, LeaderEpoch, Millis, Offset, ProducerId, TopicPartition};
 use ottla_record::ValidBatch;
@@ -357,6 +357,39 @@ fn directories_come_and_go() {
 }
 
 #[test]
+fn a_partition_moves_to_another_directory() {
+    let (disk, other) = (SimDisk::new(), SimDisk::new());
+    let (dir, target) = (open_dir(disk, DIR), open_dir(other.clone(), DIR));
+    let mut log = create(&dir, &small());
+    for n in 0..40 {
+        append(&mut log, batch(1, 50, n));
+    }
+    let mut future = target.create_future_log(&tp(), log.topic_id().unwrap(), small(), NOW).unwrap();
+    let batches = read_all(&log.view(), Offset(0), 1000);
+    future.append_as_follower(batches.clone(), NOW).unwrap();
+    assert_eq!(target.log_count(), 0);
+    target.unlock().unwrap();
+    let mut loaded = load_dir(&target, &small());
+    assert_eq!(
+        (loaded.logs.len(), loaded.future_logs.len()),
+        (0, 1),
+        "a restart finds the move where it was"
+    );
+    let mut future = loaded.future_logs.pop().unwrap();
+    dir.delete_log(log).unwrap();
+    target.promote_future_log(&mut future).unwrap();
+    assert_eq!(read_all(&future.view(), Offset(0), 1000), batches);
+    append(&mut future, batch(1, 2000 - 200, 0));
+    target.close_logs(vec![future]).unwrap();
+    target.close_clean(BrokerEpoch(0)).unwrap();
+    let loaded = load_dir(&open_dir(other, DIR), &small());
+    assert_eq!(
+        (loaded.logs[0].log_end_offset(), loaded.logs[0].path().to_str()),
+        (Offset(41), Some("/data/t-0"))
+    );
+}
+
+#[test]
 fn a_restart_after_a_crash_looks_only_behind_the_recovery_point() {
     let disk = SimDisk::new();
     let dir = open_dir(disk.clone(), DIR);
@@ -375,7 +408,7 @@ fn a_restart_after_a_crash_looks_only_behind_the_recovery_point() {
         append(&mut log, producer_batch(1, 0, n, 1, false));
     }
     let behind = log.size_bytes() - size;
-    let dir = open_dir(disk.crash(ottla_commit_log::disk::CrashImage::ProcessKilled), DIR);
+    let dir = open_dir(disk.crash(CrashImage::ProcessKilled), DIR);
     let mut loaded = load_dir(&dir, &config);
     assert_eq!((loaded.report.bytes_scanned, loaded.report.bytes_truncated), (behind, 0));
     let log = loaded.logs.pop().unwrap();
@@ -383,4 +416,44 @@ fn a_restart_after_a_crash_looks_only_behind_the_recovery_point() {
     assert_eq!(log.producers().get(ProducerId(1)).unwrap().last_sequence(), 509);
     let found = log.view().read(Offset(321), Offset(510), 1, FirstBatch::Whole).unwrap();
     assert_eq!(found.base_offset, Some(Offset(321)));
+}
+
+#[test]
+fn many_logs_close_with_two_syncs() {
+    let disk = SimDisk::new();
+    let dir = open_dir(disk.clone(), DIR);
+    let logs: Vec<_> = (0..70)
+        .map(|n| {
+            let partition = TopicPartition::new("many", n);
+            let mut log =
+                dir.create_log(&partition, ottla_model::Uuid::from_u128(1 << 90), config(), NOW).unwrap();
+            log.become_leader(LeaderEpoch(3));
+            stage(&mut log, producer_batch(1, 0, 0, 1 + n, false), 3, CLIENT);
+            log.write_staged().unwrap();
+            log
+        })
+        .collect();
+    let ends: Vec<_> = logs.iter().map(|log| log.log_end_offset()).collect();
+    dir.close_logs(logs).unwrap();
+    dir.close_clean(BrokerEpoch(1)).unwrap();
+    let after = disk.crash(CrashImage::LoseUnsynced);
+    let dir = open_dir(after.clone(), DIR);
+    let mut loaded = load_dir(&dir, &config());
+    assert!(loaded.clean);
+    for (log, end) in loaded.logs.iter_mut().zip(&ends) {
+        assert_eq!((log.log_end_offset(), log.recovery_point()), (*end, *end));
+        assert_eq!(log.producers().get(ProducerId(1)).unwrap().last_sequence() + 1, end.0 as i32);
+        assert_eq!(log.latest_epoch().unwrap().epoch, LeaderEpoch(3));
+    }
+    // Nothing happened: closing again writes nothing at all.
+    let before = after.operations();
+    dir.close_logs(loaded.logs).unwrap();
+    assert_eq!(after.operations(), before);
+    dir.close_clean(BrokerEpoch(1)).unwrap();
+    // A failing disk is told of by every log.
+    let dir = open_dir(after.clone(), DIR);
+    let mut loaded = load_dir(&dir, &config());
+    loaded.logs.iter_mut().for_each(|log| _ = append(log, batch(1, 1, 0)));
+    after.inject(SimFault::FailSync(0));
+    dir.close_logs(loaded.logs).unwrap_err();
 }

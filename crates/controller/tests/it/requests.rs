@@ -99,24 +99,27 @@ fn configs_are_checked_and_written() {
 #[test]
 fn features_speak_kafkas_words() {
     let mut cluster = Cluster::new(WITHOUT_ELR);
-    let failed =
-        "The update failed for all features since the following feature had an error: Invalid update version";
+    let failed = "The update failed for all features since the following feature had an error:";
     for (level, upgrade_type, message) in [
-        (34, 1, "34 for feature metadata.version. Local controller 100 only supports versions 7-33"),
+        (
+            34,
+            1,
+            "Invalid update version 34 for feature metadata.version. Local controller 100 only supports versions 7-33",
+        ),
         (
             32,
             1,
-            "32 for feature metadata.version. Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade.",
+            "Invalid update version 32 for feature metadata.version. Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade.",
         ),
         (
             32,
             2,
-            "32 for feature metadata.version. Unsupported metadata.version downgrade from 33 to 32. Refusing to perform the requested downgrade because it might delete metadata information.",
+            "Unsupported metadata.version downgrade from 33 to 32. Refusing to perform the requested downgrade because it might delete metadata information.",
         ),
         (
             32,
             3,
-            "32 for feature metadata.version. Unsafe metadata downgrade is not supported in this version.",
+            "Unsupported metadata.version downgrade from 33 to 32. Unsafe metadata downgrade is not supported in this version.",
         ),
     ] {
         assert_eq!(
@@ -144,7 +147,7 @@ fn topics_are_refused_in_kafkas_words() {
             1,
             3,
             38,
-            "Unable to replicate the partition 3 time(s): The target replication factor of 3 cannot be reached because only 1 broker(s) are registered.",
+            "Unable to replicate the partition 3 time(s): The target replication factor of 3 cannot be reached because only 1 broker(s) are registered or some brokers have all their log directories cordoned.",
         ),
         ("t", 1, 0, 38, "Replication factor must be larger than 0, or -1 to use the default value."),
         ("t", 10_001, 1, 44, "Excessively large number of partitions per request."),

@@ -137,6 +137,11 @@ impl ClassicGroup {
                 Some(old_member_id) => self.replace_static(step, join, old_member_id, new_member_id),
                 None => self.add_and_rebalance(step, join, new_member_id),
             },
+            None if join.version >= MEMBER_ID_REQUIRED_SINCE
+                && self.pending_members.len() >= CoordinatorConfig::PENDING_MEMBERS_MAX =>
+            {
+                join.refuse(step, Str::EMPTY, ErrorCode::GroupMaxSizeReached);
+            }
             None if join.version >= MEMBER_ID_REQUIRED_SINCE => {
                 let mut timer = Timer::default();
                 let due = step.now + i64::from(join.state.session_timeout_ms);

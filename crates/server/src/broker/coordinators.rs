@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::pending;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -80,6 +81,7 @@ pub struct GroupCoordinators {
     config: HostConfig,
     hosts: RwLock<BTreeMap<i32, Arc<Host>>>,
     loads: Arc<Semaphore>,
+    stopped: AtomicBool,
     /// Metadata is published by threads that are not the runtime's.
     runtime: Handle,
 }
@@ -117,7 +119,13 @@ impl GroupCoordinators {
     /// To be called inside the runtime.
     pub fn new(config: HostConfig) -> Self {
         let loads = Arc::new(Semaphore::new(LOADS_MAX));
-        Self { config, hosts: RwLock::default(), loads, runtime: Handle::current() }
+        Self {
+            config,
+            hosts: RwLock::default(),
+            loads,
+            stopped: AtomicBool::new(false),
+            runtime: Handle::current(),
+        }
     }
 
     /// Asks the coordinator of `group_id` and waits for its answer. `partitions` is the size of the offsets topic, if
@@ -160,7 +168,7 @@ impl GroupCoordinators {
     /// coordinator is loaded by a thread of its own, and answers COORDINATOR_LOAD_IN_PROGRESS until then.
     pub fn follow(&self, partition: &Arc<PartitionHandle>) {
         let (index, epoch) = (partition.name.partition, partition.leader_epoch());
-        if !epoch.is_some() {
+        if !epoch.is_some() || self.stopped.load(Ordering::Acquire) {
             return self.resign(index);
         }
         if self.hosts.read().get(&index).is_some_and(|host| host.epoch == epoch) {
@@ -187,6 +195,14 @@ impl GroupCoordinators {
     /// The broker does not lead the partition any more: everyone who waits is told.
     pub fn resign(&self, partition: i32) {
         if let Some(host) = self.hosts.write().remove(&partition) {
+            host.close();
+        }
+    }
+
+    /// The node stops: everyone who waits, perhaps for minutes, is told to look for another coordinator.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        for host in std::mem::take(&mut *self.hosts.write()).into_values() {
             host.close();
         }
     }
@@ -259,9 +275,12 @@ impl Host {
                 let _ = answer.send(response);
             }
         }
-        let appends = !actions.appends.is_empty();
+        let mut appends = !actions.appends.is_empty();
         for append in actions.appends {
-            self.push(append, active.now);
+            let id = append.id;
+            if let Err(error) = self.push(append, active.now) {
+                appends |= self.step_active(active, Event::AppendFailed { append: id, error });
+            }
         }
         if let Some(due) = active.coordinator.next_deadline()
             && due < active.armed
@@ -273,7 +292,9 @@ impl Host {
     }
 
     /// Puts an append into the shard's queue. What becomes of it is told to the coordinator by the shard.
-    fn push(self: &Arc<Self>, append: Append, now: Millis) {
+    ///
+    /// Errors: RECORD_LIST_TOO_LARGE beyond the topic's `max.message.bytes`.
+    fn push(self: &Arc<Self>, append: Append, now: Millis) -> Result<(), ErrorCode> {
         let id = append.id;
         let (producer_id, producer_epoch) =
             append.producer.unwrap_or((ProducerId::NONE, ProducerEpoch::NONE));
@@ -285,6 +306,10 @@ impl Host {
         for record in &append.records {
             builder.append(now, Some(&record.key), record.value.as_deref());
         }
+        let bytes: Bytes = builder.build();
+        if bytes.len() > self.partition.rules.load().max_message_bytes {
+            return Err(ErrorCode::RecordListTooLarge);
+        }
         let host = Arc::clone(self);
         let completion = Completion::Call(Box::new(move |outcome: AppendOutcome| {
             host.step(match outcome.error {
@@ -292,10 +317,10 @@ impl Host {
                 error => Event::AppendFailed { append: id, error },
             });
         }));
-        let bytes: Bytes = builder.build();
         let batch = Batch::parse(&bytes).expect("invariant: a batch that was built can be read");
         let append = StagedAppend { batch: ValidBatch::trusted(batch), acks: Acks::All, completion };
         self.partition.shard.push(Work::Append { slot: self.partition.slot, append });
+        Ok(())
     }
 
     fn new_coordinator(&self) -> GroupCoordinator {

@@ -80,25 +80,25 @@ impl Reconciler {
         Ok((reconciler, sum))
     }
 
-    /// Closes every log and marks the directories as cleanly stopped by the broker's incarnation `epoch`.
+    /// Closes every log and marks the directories as cleanly stopped by the broker's incarnation `epoch`. One that fails
+    /// does not keep the others from it.
     pub fn close(&mut self, epoch: BrokerEpoch) -> Result<(), StorageError> {
         let table = self.broker.table();
         let mut first_error = None;
-        for handle in table.partitions() {
-            let slot = handle.slot;
-            let closed = handle.shard.run_blocking(move |state| match state.take(slot) {
-                Some(mut partition) => {
+        for dir in &self.broker.dirs {
+            let here = table.partitions().filter(|handle| handle.dir_id == dir.id);
+            let logs = here.filter_map(|handle| {
+                let slot = handle.slot;
+                handle.shard.run_blocking(move |state| {
+                    let mut partition = state.take(slot)?;
                     partition.resign();
-                    partition.log.close()
-                }
-                None => Ok(()),
+                    Some(partition.log)
+                })
             });
+            let closed = dir.dir.close_logs(logs.collect()).and_then(|()| dir.dir.close_clean(epoch));
             first_error = first_error.or(closed.err());
         }
-        match first_error {
-            Some(error) => Err(error),
-            None => self.broker.dirs.iter().try_for_each(|dir| dir.dir.close_clean(epoch)),
-        }
+        first_error.map_or(Ok(()), Err)
     }
 
     /// Does what an image asks for beyond the one before.

@@ -1,6 +1,6 @@
 //! What Ottla makes of each setting that was given: wrong, unknown, without effect, or not safe to ignore.
 
-use ottla_metadata::configs::{self, ConfigDef, ConfigType};
+use ottla_metadata::configs::{self, ConfigDef, ConfigType, split_listener_prefix};
 
 use super::node::ServerConfig;
 use super::properties::{Properties, Property};
@@ -21,9 +21,6 @@ const NOT_YET: &[&str] = &[
     "kafka.metrics.",
     "leader.replication.throttled.rate",
     "max.connection.creation.rate",
-    "max.connections",
-    "max.connections.per.ip",
-    "max.connections.per.ip.overrides",
     "metric.reporters",
     "metrics.",
     "quota.window.",
@@ -111,7 +108,8 @@ pub(super) fn warnings(properties: &Properties) -> Vec<String> {
                 let listed =
                     |entry: &&str| *entry == def.name || entry.ends_with('.') && def.name.starts_with(*entry);
                 let changed = def.parse(&property.value).ok() != def.default_value().ok().flatten();
-                if changed && NOT_YET.iter().any(|entry| listed(&entry)) {
+                let per_listener = split_listener_prefix(name).0.is_some();
+                if per_listener || changed && NOT_YET.iter().any(|entry| listed(&entry)) {
                     warnings.push(format!("{place}: {name} is not honoured by this version yet"));
                 }
             }

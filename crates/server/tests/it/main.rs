@@ -1,5 +1,8 @@
 //! The server crate from outside, on real files.
 
+mod configs;
 mod golden_metadata;
+mod node;
 mod quorum;
+mod quorum_crash;
 mod storage;

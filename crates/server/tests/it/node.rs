@@ -1,0 +1,63 @@
+//! A node of both roles in this process, on temporary directories and free ports, and a client that sends it
+//! raw requests.
+
+use bytes::Bytes;
+use ottla_commit_log::RealDisk;
+use ottla_protocol::{Request, Segment, decode_response, encode_request};
+use ottla_server::config::{Properties, ServerConfig};
+use ottla_server::node::RunningNode;
+use ottla_server::storage;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+pub struct TestNode {
+    pub running: RunningNode,
+    _dir: TempDir,
+}
+
+impl TestNode {
+    /// Node 1, with `extra` settings.
+    pub async fn start(extra: &str) -> Self {
+        let dir = TempDir::new().unwrap();
+        let text = format!(
+            "node.id=1\nprocess.roles=broker,controller\n\
+             listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0\n\
+             controller.listener.names=CONTROLLER\ncontroller.quorum.bootstrap.servers=127.0.0.1:9093\n\
+             log.dirs={}\n{extra}",
+            dir.path().join("data").display()
+        );
+        let properties = Properties::parse("test", &text).unwrap();
+        let (config, _) = ServerConfig::from_properties(&properties).unwrap();
+        assert!(storage::format_if_new(&RealDisk::default(), &config).unwrap());
+        Self { running: RunningNode::start(config).await.unwrap(), _dir: dir }
+    }
+
+    pub async fn client(&self) -> Client {
+        let addresses = &self.running.addresses;
+        let (_, address) = addresses.iter().find(|(listener, _)| listener == "PLAINTEXT").unwrap();
+        Client(TcpStream::connect(address).await.unwrap())
+    }
+}
+
+/// One connection.
+pub struct Client(TcpStream);
+
+impl Client {
+    pub fn stream(&mut self) -> &mut TcpStream {
+        &mut self.0
+    }
+
+    pub async fn send<R: Request>(&mut self, request: &R, version: i16) -> R::Response {
+        for segment in encode_request(request, version, 7, Some("test".into())).unwrap() {
+            let Segment::Bytes(bytes) = segment else { panic!("a request without files") };
+            self.0.write_all(&bytes).await.unwrap();
+        }
+        let size = self.0.read_i32().await.unwrap();
+        let mut frame = vec![0; size as usize];
+        self.0.read_exact(&mut frame).await.unwrap();
+        let (correlation_id, response) = decode_response::<R>(Bytes::from(frame), version).unwrap();
+        assert_eq!(correlation_id, 7);
+        response
+    }
+}
