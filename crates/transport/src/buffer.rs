@@ -1,6 +1,7 @@
 //! Reused memory for received bytes, so that steady traffic neither allocates nor faults pages.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -20,7 +21,8 @@ pub struct BufferPool {
     chunks: Mutex<Vec<BytesMut>>,
     chunks_max: usize,
     large: [Mutex<Vec<Vec<u8>>>; CLASSES],
-    large_bytes_max_per_class: usize,
+    large_bytes: AtomicUsize,
+    large_bytes_max: usize,
 }
 
 impl BufferPool {
@@ -30,7 +32,8 @@ impl BufferPool {
             chunks: Mutex::new(Vec::new()),
             chunks_max: (bytes_max / 4 / CHUNK_BYTES).max(2),
             large: Default::default(),
-            large_bytes_max_per_class: (bytes_max / 4 * 3 / CLASSES).max(POOLED_BYTES_MAX),
+            large_bytes: AtomicUsize::new(0),
+            large_bytes_max: bytes_max / 4 * 3,
         })
     }
 
@@ -93,9 +96,11 @@ impl AsRef<[u8]> for LargeBuffer {
 impl Drop for LargeBuffer {
     fn drop(&mut self) {
         let Some(class) = self.class else { return };
-        let mut unused = self.pool.large[class].lock();
-        if (unused.len() + 1) * self.bytes.len() <= self.pool.large_bytes_max_per_class {
-            unused.push(std::mem::take(&mut self.bytes));
+        let len = self.bytes.len();
+        if self.pool.large_bytes.fetch_add(len, Ordering::Relaxed) + len <= self.pool.large_bytes_max {
+            self.pool.large[class].lock().push(std::mem::take(&mut self.bytes));
+        } else {
+            self.pool.large_bytes.fetch_sub(len, Ordering::Relaxed);
         }
     }
 }
