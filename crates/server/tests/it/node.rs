@@ -34,8 +34,12 @@ impl TestNode {
     }
 
     pub async fn client(&self) -> Client {
+        self.client_of("PLAINTEXT").await
+    }
+
+    pub async fn client_of(&self, listener: &str) -> Client {
         let addresses = &self.running.addresses;
-        let (_, address) = addresses.iter().find(|(listener, _)| listener == "PLAINTEXT").unwrap();
+        let (_, address) = addresses.iter().find(|(name, _)| name == listener).unwrap();
         Client(TcpStream::connect(address).await.unwrap())
     }
 }
