@@ -29,7 +29,7 @@ impl TestNode {
         );
         let properties = Properties::parse("test", &text).unwrap();
         let (config, _) = ServerConfig::from_properties(&properties).unwrap();
-        assert!(storage::format_if_new(&RealDisk::default(), &config).unwrap());
+        assert!(storage::format_if_new(&RealDisk, &config).unwrap());
         Self { running: RunningNode::start(config).await.unwrap(), _dir: dir }
     }
 
