@@ -85,6 +85,7 @@ pub struct Log {
     /// Segments renamed to `.deleted`, waiting for their time.
     deleted: Vec<(Millis, Arc<Segment>)>,
     last_append: Millis,
+    producers_looked_at: Millis,
     /// Bytes written since the last checkpoint.
     dirty_bytes: u64,
     /// How far space is reserved in the active segment's file.
@@ -263,7 +264,11 @@ impl Log {
 
     /// Forgets what is not needed any more: idle producers, buffers of an idle log. Called every few seconds.
     pub fn maintain(&mut self, now: Millis) {
-        self.producers.remove_expired(now, self.config.producer_id_expiration_ms);
+        let expiration_ms = self.config.producer_id_expiration_ms;
+        if now - self.producers_looked_at >= EXPIRATION_INTERVAL_MS.min(expiration_ms) {
+            self.producers_looked_at = now;
+            self.producers.remove_expired(now, expiration_ms);
+        }
         if now - self.last_append > IDLE_MS {
             self.shared.tail.lock().release_bytes();
         }
@@ -433,6 +438,8 @@ impl Log {
 
 /// A log without appends for this long keeps no bytes in memory.
 const IDLE_MS: i64 = 10_000;
+/// How often idle producers are looked for.
+const EXPIRATION_INTERVAL_MS: i64 = 600_000;
 
 /// Spreads rolls by time: deterministic per partition and segment, in `[0, min(segment.jitter.ms, segment.ms))`.
 fn roll_jitter(config: &LogConfig, partition: &TopicPartition, base_offset: Offset) -> i64 {

@@ -276,8 +276,8 @@ impl LogDir {
         Ok(log)
     }
 
-    /// Creates the target of a move of a partition into this directory (`-future`): a log that nobody reads, and that no
-    /// checkpoint names, until [`Self::promote_future_log`].
+    /// Creates the target of a move of a partition into this directory (`-future`): a log that nobody reads, and that
+    /// no checkpoint names, until [`Self::promote_future_log`].
     pub fn create_future_log(
         &self,
         partition: &TopicPartition,

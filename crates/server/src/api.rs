@@ -179,6 +179,9 @@ async fn dispatch(
         (Listener::Controller, ApiKey::DescribeCluster) => {
             describe_controllers(&listener.node, &context, body)
         }
+        (Listener::Controller, key) if CONFIG_APIS.contains(&key) => {
+            Box::pin(broker_api(&listener.node, &context, body)).await
+        }
         (Listener::Controller, _) => Box::pin(cluster_api(&listener.node, &context, body)).await,
     }
 }
@@ -260,8 +263,13 @@ api_table!(CLUSTER_APIS, cluster_api, controller, also [], {
 
 /// What the active controller answers is offered on both kinds of listeners.
 static OFFERED_BY_BROKERS: LazyLock<Vec<ApiKey>> = LazyLock::new(|| joined(BROKER_APIS, CLUSTER_APIS));
-static OFFERED_BY_CONTROLLERS: LazyLock<Vec<ApiKey>> =
-    LazyLock::new(|| joined(&[ApiKey::ApiVersions, ApiKey::DescribeCluster], CLUSTER_APIS));
+static OFFERED_BY_CONTROLLERS: LazyLock<Vec<ApiKey>> = LazyLock::new(|| {
+    joined(&joined(&[ApiKey::ApiVersions, ApiKey::DescribeCluster], CONFIG_APIS), CLUSTER_APIS)
+});
+
+/// Handled by the broker role on both kinds of listeners: a node's settings are the same for both of its roles.
+const CONFIG_APIS: &[ApiKey] =
+    &[ApiKey::DescribeConfigs, ApiKey::AlterConfigs, ApiKey::IncrementalAlterConfigs];
 
 fn joined(a: &[ApiKey], b: &[ApiKey]) -> Vec<ApiKey> {
     let mut keys = [a, b].concat();

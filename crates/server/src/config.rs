@@ -105,6 +105,29 @@ mod tests {
         assert!(config.quorum.voters.is_empty());
     }
 
+    /// What Apache Kafka's own file sets, with nothing to say about any of it.
+    #[test]
+    fn the_file_that_comes_with_kafka_is_read_as_it_is() {
+        let text = "process.roles=broker,controller\nnode.id=1\n\
+             controller.quorum.bootstrap.servers=localhost:9093\n\
+             listeners=PLAINTEXT://:9092,CONTROLLER://:9093\ninter.broker.listener.name=PLAINTEXT\n\
+             advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093\n\
+             controller.listener.names=CONTROLLER\n\
+             listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL\n\
+             num.network.threads=3\nnum.io.threads=8\nsocket.send.buffer.bytes=102400\n\
+             socket.receive.buffer.bytes=102400\nsocket.request.max.bytes=104857600\n\
+             log.dirs=/tmp/kraft-combined-logs\nnum.partitions=1\nnum.recovery.threads.per.data.dir=2\n\
+             offsets.topic.replication.factor=1\nshare.coordinator.state.topic.replication.factor=1\n\
+             share.coordinator.state.topic.min.isr=1\ntransaction.state.log.replication.factor=1\n\
+             transaction.state.log.min.isr=1\nlog.retention.hours=168\nlog.segment.bytes=1073741824\n\
+             log.retention.check.interval.ms=300000\n";
+        let (config, warnings) =
+            ServerConfig::from_properties(&Properties::parse("f", text).unwrap()).unwrap();
+        assert_eq!(warnings, Vec::<String>::new());
+        let advertised: Vec<String> = config.advertised_listeners.iter().map(Endpoint::to_string).collect();
+        assert_eq!(advertised, ["PLAINTEXT://localhost:9092", "CONTROLLER://localhost:9093"]);
+    }
+
     #[test]
     fn overrides_win_and_are_named_when_wrong() {
         let (config, _) = load(None, &["node.id=7".into(), "num.partitions = 3".into()]).unwrap();

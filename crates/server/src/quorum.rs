@@ -19,12 +19,9 @@ use crate::config::ServerConfig;
 /// The levels of `kraft.version` that this node supports.
 pub const KRAFT_VERSIONS: VersionRange = VersionRange { min: 0, max: 1 };
 
-/// Where other nodes reach this controller, the default listener first. `opened` gives the port of a listener that
-/// was opened on any free one.
-pub fn controller_endpoints(
-    config: &ServerConfig,
-    opened: Option<&dyn Fn(&str) -> Option<u16>>,
-) -> Vec<Endpoint> {
+/// Where other nodes reach this controller, the default listener first. `opened` has the ports of listeners that were
+/// opened on any free one, by name.
+pub fn controller_endpoints(config: &ServerConfig, opened: &[(String, u16)]) -> Vec<Endpoint> {
     let advertised =
         config.advertised_listeners.iter().filter(|e| config.is_controller_listener(&e.listener));
     let mut endpoints: Vec<Endpoint> = advertised
@@ -32,7 +29,7 @@ pub fn controller_endpoints(
             listener: endpoint.listener.clone(),
             host: if endpoint.is_wildcard() { host_name() } else { endpoint.host.clone() },
             port: match endpoint.port {
-                0 => opened.and_then(|opened| opened(&endpoint.listener)).unwrap_or(0),
+                0 => opened.iter().find(|(name, _)| *name == endpoint.listener).map_or(0, |(_, port)| *port),
                 port => port,
             },
         })

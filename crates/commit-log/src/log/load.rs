@@ -252,6 +252,7 @@ impl Loader {
             generation: 0,
             deleted: Vec::new(),
             last_append: self.options.now,
+            producers_looked_at: self.options.now,
             dirty_bytes: report.bytes_scanned,
             allocated_to: 0,
             dir: self.dir,

@@ -349,7 +349,7 @@ fn directories_come_and_go() {
     dir.unlock().unwrap();
     let loaded = load_dir(&dir, &config());
     assert_eq!(loaded.logs.len(), 0);
-    assert_eq!(loaded.deleted_dirs, [gone.clone()]);
+    assert_eq!(loaded.deleted_dirs, std::slice::from_ref(&gone));
     dir.remove_dir(&gone).unwrap();
     assert_eq!(load_dir(&dir, &config()).deleted_dirs.len(), 0);
     ottla_commit_log::Disk::create_dir(&disk, "/data/lost+found".as_ref()).unwrap();

@@ -121,7 +121,7 @@ fn live(steps: &[Step]) {
                     .map_or(0, |state| state.last_sequence() + 1);
             }
             Step::StartAt(n) => {
-                end = end + i64::from(n);
+                end += i64::from(n);
                 batches.clear();
                 log.truncate_fully_and_start_at(end, now).unwrap();
                 sequence = 0;

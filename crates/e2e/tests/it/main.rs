@@ -7,6 +7,7 @@ mod clients;
 mod crashes;
 mod groups;
 mod hostile;
+mod readme;
 mod takeover;
 mod tools;
 
@@ -21,10 +22,11 @@ type Named = (&'static str, fn() -> anyhow::Result<()>);
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let suites: [(&str, &[Named]); 6] = [
+    let suites: [(&str, &[Named]); 7] = [
         ("tools", tools::TESTS),
         ("groups", groups::TESTS),
         ("clients", clients::TESTS),
+        ("readme", readme::TESTS),
         ("takeover", takeover::TESTS),
         ("crashes", crashes::TESTS),
         ("hostile", hostile::TESTS),

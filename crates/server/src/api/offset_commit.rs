@@ -51,8 +51,8 @@ pub async fn handle(
     response
 }
 
-/// A topic that the request names several times is answered once. Kafka does so if it refuses something by itself; else it
-/// passes on what the coordinator says.
+/// A topic that the request names several times is answered once. Kafka does so if it refuses something by itself; else
+/// it passes on what the coordinator says.
 fn merge_topics(response: &mut OffsetCommitResponse) {
     if response.topics.len() < 2 {
         return;

@@ -80,8 +80,8 @@ impl Reconciler {
         Ok((reconciler, sum))
     }
 
-    /// Closes every log and marks the directories as cleanly stopped by the broker's incarnation `epoch`. One that fails
-    /// does not keep the others from it.
+    /// Closes every log and marks the directories as cleanly stopped by the broker's incarnation `epoch`. One that
+    /// fails does not keep the others from it.
     pub fn close(&mut self, epoch: BrokerEpoch) -> Result<(), StorageError> {
         let table = self.broker.table();
         let mut first_error = None;

@@ -106,10 +106,10 @@ pub(super) fn warnings(properties: &Properties) -> Vec<String> {
             None => warnings.push(format!("{place}: {name} is not a known setting and is ignored")),
             Some(def) => {
                 let listed =
-                    |entry: &&str| *entry == def.name || entry.ends_with('.') && def.name.starts_with(*entry);
+                    |entry: &str| entry == def.name || entry.ends_with('.') && def.name.starts_with(entry);
                 let changed = def.parse(&property.value).ok() != def.default_value().ok().flatten();
                 let per_listener = split_listener_prefix(name).0.is_some();
-                if per_listener || changed && NOT_YET.iter().any(|entry| listed(&entry)) {
+                if per_listener || changed && NOT_YET.iter().any(|entry| listed(entry)) {
                     warnings.push(format!("{place}: {name} is not honoured by this version yet"));
                 }
             }

@@ -91,16 +91,14 @@ pub fn start(options: Options<'_>) -> Result<Running, StartError> {
         ..LogConfig::metadata_log()
     };
     let log = options.directories.metadata.log_dir.open_metadata_log(log_config, now)?;
-    let opened =
-        |name: &str| options.opened_ports.iter().find(|(known, _)| known == name).map(|(_, port)| *port);
     let identity = Identity {
         key: ReplicaKey::new(config.node_id, options.directories.metadata.id),
-        endpoints: controller_endpoints(config, Some(&opened)),
+        endpoints: controller_endpoints(config, &options.opened_ports),
         kraft_version: KRAFT_VERSIONS,
     };
     let registration = registration(config, &identity, options.incarnation);
     let configured_voters = configured_voters(config);
-    let disk = Arc::new(RealDisk::default());
+    let disk = Arc::new(RealDisk);
     let view = log.view();
     let (driver, mut recovered) =
         Driver::open(DriverOptions { identity, configured_voters, disk, log }, now)?;

@@ -296,7 +296,7 @@ fn voters(config: &ServerConfig, options: &FormatOptions, id: Uuid) -> Result<Op
     let kraft_version = VersionRange { min: KRAFT_VERSIONS.min, max: KRAFT_VERSIONS.max };
     match &options.quorum {
         Quorum::Standalone => {
-            let endpoints = crate::quorum::controller_endpoints(config, None);
+            let endpoints = crate::quorum::controller_endpoints(config, &[]);
             if endpoints.is_empty() {
                 return Err(FormatError::Usage("this node opens no controller listener".into()));
             }

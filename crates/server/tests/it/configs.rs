@@ -113,7 +113,9 @@ async fn a_change_takes_effect_at_once() {
     assert_eq!(set(&mut client, TOPIC, "t", "segment.bytes", "5000000").await, ok());
     assert_eq!(value(&mut client, TOPIC, "t", "segment.bytes").await, ("5000000".into(), 1));
     assert_eq!(seen().await.0, 5_000_000);
-    assert_eq!(set(&mut client, BROKER, "", "acks.durability", "fsync").await, ok());
+    let mut controller = node.client_of("CONTROLLER").await;
+    assert_eq!(set(&mut controller, BROKER, "", "acks.durability", "fsync").await, ok());
+    assert_eq!(value(&mut controller, BROKER, "1", "acks.durability").await, ("fsync".into(), 3));
     assert_eq!(seen().await.1, Durability::Fsync);
     assert_eq!(set(&mut client, TOPIC, "t", "acks.durability", "kafka").await, ok());
     assert_eq!(seen().await.1, Durability::PageCache);

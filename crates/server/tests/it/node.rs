@@ -29,13 +29,17 @@ impl TestNode {
         );
         let properties = Properties::parse("test", &text).unwrap();
         let (config, _) = ServerConfig::from_properties(&properties).unwrap();
-        assert!(storage::format_if_new(&RealDisk::default(), &config).unwrap());
+        assert!(storage::format_if_new(&RealDisk, &config).unwrap());
         Self { running: RunningNode::start(config).await.unwrap(), _dir: dir }
     }
 
     pub async fn client(&self) -> Client {
+        self.client_of("PLAINTEXT").await
+    }
+
+    pub async fn client_of(&self, listener: &str) -> Client {
         let addresses = &self.running.addresses;
-        let (_, address) = addresses.iter().find(|(listener, _)| listener == "PLAINTEXT").unwrap();
+        let (_, address) = addresses.iter().find(|(name, _)| name == listener).unwrap();
         Client(TcpStream::connect(address).await.unwrap())
     }
 }

@@ -65,7 +65,7 @@ impl Node {
         let properties = dir.meta_properties()?.ok_or("not formatted")?;
         let identity = Identity {
             key: ReplicaKey::new(properties.node_id, properties.directory_id.unwrap()),
-            endpoints: controller_endpoints(&config, None),
+            endpoints: controller_endpoints(&config, &[]),
             kraft_version: KRAFT_VERSIONS,
         };
         // Small segments, so that cleaning has some to remove.
