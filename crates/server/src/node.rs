@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use arc_swap::Guard;
+use arc_swap::{ArcSwap, Guard};
 use ottla_commit_log::{FileCache, LogContext, RealDisk, StorageError, TailBudget};
 use ottla_metadata::{ConfigResourceType, MetadataChanges, MetadataImage};
 use ottla_model::NodeId;
@@ -102,11 +102,19 @@ impl Node {
 }
 
 /// Tells the broker of new images.
-struct BrokerPublisher(Arc<Mutex<Reconciler>>);
+struct BrokerPublisher {
+    reconciler: Arc<Mutex<Reconciler>>,
+    broker: Arc<Broker>,
+    accept_limits: Arc<ArcSwap<AcceptLimits>>,
+}
 
 impl Publisher for BrokerPublisher {
     fn publish(&mut self, changes: &MetadataChanges, _: &MetadataImage, image: &Arc<MetadataImage>) {
-        self.0.lock().apply(image, changes);
+        self.reconciler.lock().apply(image, changes);
+        if changes.configs.iter().any(|resource| resource.kind == ConfigResourceType::Broker) {
+            let layers = image.configs.layers(self.broker.node_id, self.broker.config.static_broker.clone());
+            self.accept_limits.store(Arc::new(crate::network::accept_limits(&layers)));
+        }
     }
 }
 
@@ -189,7 +197,12 @@ impl RunningNode {
                 previous_epoch: loaded.previous_broker_epoch,
             })
             .await?;
-        running.controller.add_publisher(Box::new(BrokerPublisher(Arc::clone(&reconciler)))).await?;
+        let publisher = BrokerPublisher {
+            reconciler: Arc::clone(&reconciler),
+            broker: Arc::clone(&broker),
+            accept_limits: Arc::clone(&network.accept_limits),
+        };
+        running.controller.add_publisher(Box::new(publisher)).await?;
         let limits = LimitsPublisher { broker: Arc::clone(&broker), network: Arc::clone(&network) };
         running.controller.add_publisher(Box::new(limits)).await?;
         lifecycle.unfence().await?;
