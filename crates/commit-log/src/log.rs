@@ -86,8 +86,6 @@ pub struct Log {
     deleted: Vec<(Millis, Arc<Segment>)>,
     last_append: Millis,
     producers_looked_at: Millis,
-    /// Bytes written since the last checkpoint.
-    dirty_bytes: u64,
     /// How far space is reserved in the active segment's file.
     allocated_to: u64,
 }
@@ -170,11 +168,6 @@ impl Log {
     /// Everything below is on stable storage: what `acks.durability=fsync` waits for.
     pub fn synced_offset(&self) -> Offset {
         self.synced_offset
-    }
-
-    /// Bytes written since the recovery point was last moved.
-    pub fn dirty_bytes(&self) -> u64 {
-        self.dirty_bytes
     }
 
     /// Whether `flush.messages` or `flush.ms` ask for a [`SyncKind::Checkpoint`] now.
@@ -472,6 +465,7 @@ fn new_shared(
         high_watermark: log_start.0.into(),
         last_stable: log_start.0.into(),
         recovery_point: log_start.0.into(),
+        dirty_bytes: 0.into(),
         offline: false.into(),
     })
 }

@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
@@ -31,6 +31,7 @@ pub(crate) struct LogShared {
     pub high_watermark: AtomicI64,
     pub last_stable: AtomicI64,
     pub recovery_point: AtomicI64,
+    pub dirty_bytes: AtomicU64,
     pub offline: AtomicBool,
     pub tail: Mutex<Tail>,
 }
@@ -125,6 +126,11 @@ impl LogView {
     /// Below this offset everything is durable, indexes included.
     pub fn recovery_point(&self) -> Offset {
         self.shared.get(&self.shared.recovery_point)
+    }
+
+    /// Bytes written since the recovery point was last moved: about what a restart after a crash has to check.
+    pub fn dirty_bytes(&self) -> u64 {
+        self.shared.dirty_bytes.load(Ordering::Relaxed)
     }
 
     /// Whether a fault made the log unusable.

@@ -263,7 +263,7 @@ impl Log {
         let written = self.write_batches();
         let written_bytes = self.or_offline(written)?;
         self.publish_written();
-        self.dirty_bytes += written_bytes;
+        self.shared.dirty_bytes.fetch_add(written_bytes, Ordering::Relaxed);
         Ok(AppendInfo { log_end_offset: self.next_offset, written_bytes })
     }
 

@@ -253,11 +253,11 @@ impl Loader {
             deleted: Vec::new(),
             last_append: self.options.now,
             producers_looked_at: self.options.now,
-            dirty_bytes: report.bytes_scanned,
             allocated_to: 0,
             dir: self.dir,
         };
         log.activate(active, end)?;
+        log.shared.dirty_bytes.store(report.bytes_scanned, Ordering::Relaxed);
         log.shared.epochs.store(Arc::new(log.epochs.clone()));
         match producers {
             Some(producers) => log.producers = producers,

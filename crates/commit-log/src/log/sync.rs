@@ -239,7 +239,7 @@ impl Log {
             closing,
             generation: self.generation,
             up_to,
-            bytes: self.dirty_bytes,
+            bytes: self.shared.dirty_bytes.load(Ordering::Relaxed),
             segments: self.segments[first..].to_vec(),
             files: self.dir.context.files.clone(),
             epochs: None,
@@ -303,7 +303,8 @@ impl Log {
                 self.snapshots.push(outcome.up_to);
             }
             self.last_checkpoint = outcome.now;
-            self.dirty_bytes = self.dirty_bytes.saturating_sub(outcome.bytes);
+            let dirty = &self.shared.dirty_bytes;
+            dirty.store(dirty.load(Ordering::Relaxed).saturating_sub(outcome.bytes), Ordering::Relaxed);
             if outcome.up_to > self.recovery_point() {
                 self.shared.recovery_point.store(outcome.up_to.0, Ordering::Release);
             }

@@ -400,7 +400,7 @@ fn a_restart_after_a_crash_looks_only_behind_the_recovery_point() {
     }
     let outcome = log.sync_job(SyncKind::Checkpoint).unwrap().run();
     log.complete_sync(outcome).unwrap();
-    assert_eq!((log.recovery_point(), log.dirty_bytes()), (Offset(500), 0));
+    assert_eq!((log.recovery_point(), log.view().dirty_bytes()), (Offset(500), 0));
     assert!(log.sync_job(SyncKind::Checkpoint).is_none());
     dir.checkpoint_recovery_points().unwrap();
     let size = log.size_bytes();

@@ -17,6 +17,8 @@ use crate::clock;
 const TICK: Duration = Duration::from_secs(1);
 /// What was written this long ago the kernel has mostly written back, so that a sync costs little.
 const SYNC_AFTER: Duration = Duration::from_secs(30);
+/// More than this is not left dirty in all logs together: a second's work for a restart.
+const DIRTY_BYTES_MAX: u64 = 1 << 30;
 
 /// Runs the turns until the broker stops. Blocks its thread.
 pub struct Background {
@@ -70,7 +72,10 @@ impl Background {
 
     fn tick(&mut self, now: Instant) {
         let retention = self.retention.is_due(now);
-        let dirty = self.dirty.is_due(now);
+        // What lies dirty is what a restart after a crash has to look at.
+        let dirty_bytes: u64 =
+            self.broker.table().partitions().map(|handle| handle.view().dirty_bytes()).sum();
+        let dirty = self.dirty.is_due(now) || dirty_bytes > DIRTY_BYTES_MAX;
         for handle in self.broker.table().partitions() {
             if retention {
                 apply_retention(handle);
