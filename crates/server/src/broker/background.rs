@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ottla_commit_log::{LogDir, SyncKind};
+use ottla_commit_log::{LogDir, SyncJob, SyncKind};
 use tracing::warn;
 
 use super::Broker;
@@ -123,7 +123,13 @@ fn sync(handle: &Arc<PartitionHandle>) {
     let slot = handle.slot;
     let job =
         handle.shard.run_blocking(move |state| state.partition(slot)?.log.sync_job(SyncKind::Checkpoint));
-    let Some(job) = job else { return };
+    if let Some(job) = job {
+        run_sync(handle, job);
+    }
+}
+
+fn run_sync(handle: &Arc<PartitionHandle>, job: SyncJob) {
+    let slot = handle.slot;
     let outcome = job.run();
     handle.shard.submit(move |state| {
         if let Some(partition) = state.partition(slot)
@@ -134,16 +140,21 @@ fn sync(handle: &Arc<PartitionHandle>) {
     });
 }
 
-/// Lets a log forget what it need not keep, and removes files whose time has come.
+/// Lets a log forget what it need not keep, removes files whose time has come, and syncs when `flush.ms` says so.
 fn maintain(handle: &Arc<PartitionHandle>) {
     let slot = handle.slot;
-    let job = handle.shard.run_blocking(move |state| {
+    let jobs = handle.shard.run_blocking(move |state| {
         let partition = state.partition(slot)?;
         let now = clock::now();
         partition.log.maintain(now);
-        partition.log.delete_job(now)
+        let flush = partition.log.is_flush_due(now).then(|| partition.log.sync_job(SyncKind::Checkpoint));
+        Some((partition.log.delete_job(now), flush.flatten()))
     });
-    if let Some(Err(error)) = job.map(|job| job.run()) {
+    let Some((delete, flush)) = jobs else { return };
+    if let Some(job) = flush {
+        run_sync(handle, job);
+    }
+    if let Some(Err(error)) = delete.map(|job| job.run()) {
         warn!(partition = %handle.name, %error, "cannot remove deleted segments");
     }
 }

@@ -272,6 +272,9 @@ impl Partition {
             self.log.set_high_watermark(self.log.log_end_offset());
             self.handle.waiters.wake();
         }
+        // `flush.messages` is a promise about what was acknowledged: 1 syncs every append.
+        let unsynced = self.log.log_end_offset() - self.log.synced_offset();
+        let flush = unsynced >= self.log.config().flush_messages;
         let log_start_offset = self.log.log_start_offset();
         let mut staged = std::mem::take(&mut self.staged);
         for (staged, acks, completion) in staged.drain(..) {
@@ -284,7 +287,7 @@ impl Partition {
                 },
                 Err(error) => AppendOutcome::failed(error.error_code()),
             };
-            let waits = self.durability == Durability::Fsync
+            let waits = (self.durability == Durability::Fsync || flush)
                 && acks != Acks::None
                 && written.is_ok()
                 && staged.last_offset >= self.log.synced_offset();
@@ -295,7 +298,7 @@ impl Partition {
             }
         }
         self.staged = staged;
-        if !self.unsynced.is_empty() {
+        if !self.unsynced.is_empty() || flush && written.is_ok() {
             self.syncer.request(&self.handle);
         }
     }

@@ -1,6 +1,6 @@
 //! The APIs of settings on a running node. Codes and messages are those of Apache Kafka 4.4.0.
 
-use ottla_protocol::Str;
+use ottla_model::Millis;
 use ottla_protocol::api::alter_configs::{self, AlterConfigsRequest};
 use ottla_protocol::api::create_topics::{CreatableTopic, CreateTopicsRequest};
 use ottla_protocol::api::describe_configs::{
@@ -13,6 +13,9 @@ use ottla_protocol::api::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
 use ottla_protocol::api::list_config_resources::ListConfigResourcesRequest;
+use ottla_protocol::api::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use ottla_protocol::{Records, Str};
+use ottla_record::{BatchBuilder, Compression};
 use ottla_server::broker::partition::Durability;
 
 use crate::node::{Client, TestNode};
@@ -281,4 +284,44 @@ async fn resources_and_partitions_are_listed() {
         client.send(&request, 0).await.topics.iter().map(|topic| topic.error_code).collect();
     assert_eq!(codes, [17, 3]);
     node.running.stop().await;
+}
+
+/// `flush.messages=1` is how Kafka's users ask for durable appends: nothing is acknowledged before it is synced.
+#[tokio::test(flavor = "multi_thread")]
+async fn flush_messages_syncs_before_the_acknowledgement() {
+    let node = TestNode::start("").await;
+    let mut client = node.client().await;
+    create(&mut client, "t", 1).await;
+    let partition = node.running.node.broker().partition_by_name("t", 0).unwrap();
+    let slot = partition.slot;
+    let offsets = || {
+        let run = partition.shard.run(move |state| {
+            let log = &state.partition(slot).unwrap().log;
+            (log.log_end_offset().0, log.synced_offset().0)
+        });
+        async move { run.await }
+    };
+    produce(&mut client, "t").await;
+    assert_eq!(offsets().await, (1, 0));
+    assert_eq!(set(&mut client, TOPIC, "t", "flush.messages", "3").await, ok());
+    produce(&mut client, "t").await;
+    assert_eq!(offsets().await, (2, 0));
+    produce(&mut client, "t").await;
+    assert_eq!(offsets().await, (3, 3));
+    assert_eq!(set(&mut client, TOPIC, "t", "flush.messages", "1").await, ok());
+    produce(&mut client, "t").await;
+    assert_eq!(offsets().await, (4, 4));
+    node.running.stop().await;
+}
+
+async fn produce(client: &mut Client, topic: &str) {
+    let mut batch = BatchBuilder::new(Compression::NONE);
+    batch.append(Millis(1), None, Some(b"v"));
+    let partition = PartitionProduceData { index: 0, records: Some(Records::from(batch.build())) };
+    let topic =
+        TopicProduceData { name: topic.into(), partition_data: vec![partition], ..Default::default() };
+    let request =
+        ProduceRequest { acks: 1, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() };
+    let response = client.send(&request, 9).await;
+    assert_eq!(response.responses[0].partition_responses[0].error_code, 0, "{response:?}");
 }
