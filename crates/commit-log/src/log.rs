@@ -10,6 +10,8 @@
 
 mod append;
 pub(crate) mod load;
+mod recover;
+mod replay;
 mod retention;
 mod sync;
 mod truncate;
