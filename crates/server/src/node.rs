@@ -118,21 +118,6 @@ impl Publisher for BrokerPublisher {
     }
 }
 
-/// Lets in as many clients as the broker's settings say now.
-struct LimitsPublisher {
-    broker: Arc<Broker>,
-    network: Arc<Network>,
-}
-
-impl Publisher for LimitsPublisher {
-    fn publish(&mut self, changes: &MetadataChanges, _: &MetadataImage, image: &Arc<MetadataImage>) {
-        if changes.configs.iter().any(|resource| resource.kind == ConfigResourceType::Broker) {
-            let layers = image.configs.layers(self.broker.node_id, self.broker.config.static_broker.clone());
-            self.network.accept_limits.store(Arc::new(crate::network::accept_limits(&layers)));
-        }
-    }
-}
-
 impl RunningNode {
     /// Starts a node on formatted directories. Must be called inside a multi-threaded runtime.
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
@@ -203,8 +188,6 @@ impl RunningNode {
             accept_limits: Arc::clone(&network.accept_limits),
         };
         running.controller.add_publisher(Box::new(publisher)).await?;
-        let limits = LimitsPublisher { broker: Arc::clone(&broker), network: Arc::clone(&network) };
-        running.controller.add_publisher(Box::new(limits)).await?;
         lifecycle.unfence().await?;
 
         let node = Arc::new(Node {
