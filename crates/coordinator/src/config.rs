@@ -1,5 +1,9 @@
 //! The settings that the coordinator follows; all may change while it runs.
 
+use ottla_model::ErrorCode;
+
+use crate::Request;
+
 /// Values of the broker's `group.*` and `offsets.*` settings, times in milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CoordinatorConfig {
@@ -22,6 +26,26 @@ pub struct CoordinatorConfig {
 }
 
 impl CoordinatorConfig {
+    /// What is wrong with a request whoever the group's coordinator is: found before one is looked for.
+    ///
+    /// Errors: INVALID_GROUP_ID, INVALID_SESSION_TIMEOUT.
+    pub fn refusal(&self, request: &Request) -> Option<ErrorCode> {
+        let group_id = match request {
+            Request::JoinGroup { request, .. } => {
+                let session_timeouts = self.min_session_timeout_ms..=self.max_session_timeout_ms;
+                if !request.group_id.is_empty() && !session_timeouts.contains(&request.session_timeout_ms) {
+                    return Some(ErrorCode::InvalidSessionTimeout);
+                }
+                &request.group_id
+            }
+            Request::SyncGroup(request) => &request.group_id,
+            Request::Heartbeat(request) => &request.group_id,
+            Request::LeaveGroup(request) => &request.group_id,
+            _ => return None,
+        };
+        group_id.is_empty().then_some(ErrorCode::InvalidGroupId)
+    }
+
     /// How long a member that has not completed its first join may take; fixed in Kafka.
     pub(crate) const NEW_MEMBER_JOIN_TIMEOUT_MS: i64 = 5 * 60 * 1000;
 

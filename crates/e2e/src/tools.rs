@@ -40,7 +40,7 @@ pub enum Jars {
 pub struct Runner {
     input: Mutex<(ChildStdin, u32)>,
     waiting: Arc<Mutex<HashMap<u32, Sender<Outcome>>>>,
-    _child: Child,
+    child: Child,
 }
 
 /// The class behind the name of one of Apache's scripts.
@@ -90,7 +90,8 @@ impl Runner {
         let mut java = process::bound("java");
         java.args(["-Xms64m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"]);
         java.arg(format!("-Dlog4j2.configurationFile={}", log4j_file()?.display()));
-        java.arg("-Dlog4j2.disable.jmx=true");
+        // The answers go to stdout: whatever the JVM itself has to say must not.
+        java.args(["-XX:+DisplayVMOutputToStderr", "-Dlog4j2.disable.jmx=true"]);
         java.args(["-cp", &classes, "Runner", &tools, &broker, &classes]);
         java.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = process::spawn(java)?;
@@ -107,7 +108,7 @@ impl Runner {
             // Whoever still waits learns of the end by its closed channel.
             waiters.lock().expect("runner lock").clear();
         });
-        Ok(Runner { input: Mutex::new((input, 0)), waiting, _child: child })
+        Ok(Runner { input: Mutex::new((input, 0)), waiting, child })
     }
 
     /// Runs one of Apache's tools by its script's name.
@@ -157,9 +158,15 @@ impl Runner {
             }
             input.0.write_all(&frame).and_then(|()| input.0.flush()).context("write to the tool runner")?;
         }
-        let outcome = outcome
-            .recv_timeout(limit + Duration::from_secs(15))
-            .with_context(|| format!("wait for {class} {arguments:?}"))?;
+        let outcome = outcome.recv_timeout(limit + Duration::from_secs(15)).with_context(|| {
+            let mut jstack = process::bound("jstack");
+            jstack.arg(self.child.id().to_string());
+            let threads = process::output(jstack, Duration::from_secs(10));
+            let threads = threads
+                .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+                .unwrap_or_default();
+            format!("wait for {class} {arguments:?}; the runner's threads:\n{threads}")
+        })?;
         ensure!(
             outcome.status != -1000,
             "{class} {arguments:?} did not end within {} s\n{}{}",

@@ -130,7 +130,7 @@ impl Decoder {
     #[inline]
     pub(crate) fn string_len(&mut self) -> Result<Option<usize>, DecodeError> {
         if !self.flexible {
-            return self.i16().and_then(|len| self.signed_len(len.into()));
+            return self.i16().map(|len| Self::signed_len(len.into()));
         }
         // The compact form could hold more, but Kafka refuses what the old form cannot: records need it.
         match self.compact_len()? {
@@ -142,7 +142,7 @@ impl Decoder {
     /// The length in front of bytes, records and arrays; `None` is null.
     #[inline]
     pub(crate) fn len(&mut self) -> Result<Option<usize>, DecodeError> {
-        if self.flexible { self.compact_len() } else { self.i32().and_then(|len| self.signed_len(len)) }
+        if self.flexible { self.compact_len() } else { self.i32().map(Self::signed_len) }
     }
 
     #[inline]
@@ -155,11 +155,9 @@ impl Decoder {
     }
 
     #[inline]
-    fn signed_len(&mut self, len: i32) -> Result<Option<usize>, DecodeError> {
-        match len {
-            -1 => Ok(None),
-            len => usize::try_from(len).map(Some).map_err(|_| self.error(DecodeErrorKind::BadLength)),
-        }
+    fn signed_len(len: i32) -> Option<usize> {
+        // -1 is what writers send for null, and Kafka reads every negative length as it.
+        usize::try_from(len).ok()
     }
 
     /// `count` elements. Every element takes a byte at least, so a count beyond the rest of the frame is a lie.
@@ -286,8 +284,6 @@ pub enum DecodeErrorKind {
     BadLength,
     #[error("a variable-length number is too long")]
     BadVarint,
-    #[error("a string is not UTF-8")]
-    NotUtf8,
     #[error("a value is null that must not be")]
     UnexpectedNull,
     #[error("a tagged field has another size than announced")]

@@ -196,7 +196,9 @@ impl WireNullable for Str {
             Some(0) => Ok(Some(Self::EMPTY)),
             Some(len) => {
                 let bytes = d.slice(len)?;
-                Self::from_utf8(bytes).map(Some).map_err(|_| d.error(DecodeErrorKind::NotUtf8))
+                // Kafka replaces what is no UTF-8 and goes on.
+                let text = Self::from_utf8(bytes.clone());
+                Ok(Some(text.unwrap_or_else(|_| Self::from(String::from_utf8_lossy(&bytes).into_owned()))))
             }
         }
     }

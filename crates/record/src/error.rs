@@ -27,6 +27,9 @@ pub enum BatchError {
     /// Decompressing would have gone beyond the caller's cap.
     #[error("decompressed data exceeds {limit} bytes")]
     TooLarge { limit: usize },
+    /// A record's length goes on after five bytes, which Kafka calls a server error.
+    #[error("record {index}: its length does not end")]
+    EndlessLength { index: i32 },
     /// The records do not parse or are not as many as the header says.
     #[error("record {index}: {reason}")]
     Record { index: i32, reason: &'static str },
@@ -39,7 +42,9 @@ impl BatchError {
             Self::Truncated { .. } | Self::Length(_) | Self::Magic(_) | Self::Crc { .. } => {
                 ErrorCode::CorruptMessage
             }
-            Self::UnknownCodec(_) | Self::Decompress { .. } => ErrorCode::UnknownServerError,
+            Self::UnknownCodec(_) | Self::Decompress { .. } | Self::EndlessLength { .. } => {
+                ErrorCode::UnknownServerError
+            }
             Self::TooLarge { .. } | Self::Record { .. } => ErrorCode::InvalidRecord,
         }
     }

@@ -24,7 +24,7 @@ pub const LOG_OVERHEAD_BYTES: usize = 12;
 /// Where the checksummed part begins.
 pub(crate) const CRC_START: usize = 21;
 /// The smallest size by which Kafka recognizes any entry: a record of format 0 without its payload.
-const MIN_ENTRY_BYTES: i32 = 14;
+pub(crate) const MIN_ENTRY_BYTES: i32 = 14;
 
 /// Who set the timestamps of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

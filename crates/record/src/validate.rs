@@ -19,7 +19,9 @@ use crate::batch::{Batch, StampedBatch};
 use crate::compression::{self, Codec, Compression};
 use crate::crc;
 use crate::error::BatchError;
-use crate::header::{BatchHeader, CRC_START, HEADER_BYTES, TimestampType};
+use crate::header::{
+    BatchHeader, CRC_START, HEADER_BYTES, LOG_OVERHEAD_BYTES, MIN_ENTRY_BYTES, TimestampType,
+};
 use walk::Walk;
 
 /// The topic settings that a produced batch is held against.
@@ -97,10 +99,39 @@ impl From<BatchError> for InvalidBatch {
     }
 }
 
+/// Looks at the head of the first batch of a partition before anything else of a request: whether it is
+/// transactional. What is wrong here fails the whole request, in all of its partitions.
+///
+/// Errors: `CORRUPT_MESSAGE` for a length or magic that cannot be, `UNKNOWN_SERVER_ERROR` for a length that no
+/// buffer has.
+pub fn is_transactional(records: &[u8]) -> Result<bool, InvalidBatch> {
+    let corrupt = |message: String| {
+        let error = InvalidBatch::new(ErrorCode::CorruptMessage, message.as_str());
+        Err(InvalidBatch { message: Some(message), ..error })
+    };
+    let Some(length) = records.get(8..12).and_then(|length| length.try_into().ok()) else { return Ok(false) };
+    let length = i32::from_be_bytes(length);
+    if length < MIN_ENTRY_BYTES {
+        return corrupt(format!(
+            "Record size {length} is less than the minimum record overhead ({MIN_ENTRY_BYTES})"
+        ));
+    }
+    let Some(magic) = records.get(16).map(|magic| *magic as i8) else { return Ok(false) };
+    if !(0..=BatchHeader::MAGIC).contains(&magic) {
+        return corrupt(format!("Invalid magic found in record: {magic}"));
+    }
+    if length.checked_add(LOG_OVERHEAD_BYTES as i32).is_none() {
+        return Err(InvalidBatch::new(ErrorCode::UnknownServerError, "batch length overflows"));
+    }
+    let whole = records.len() >= length as usize + LOG_OVERHEAD_BYTES;
+    Ok(whole && BatchHeader::parse(records).is_ok_and(|header| header.attributes.is_transactional()))
+}
+
 /// Takes the one batch out of a produce request's `records` of one partition.
 ///
 /// Errors: `INVALID_RECORD` for no complete batch, a second one, or formats 0 and 1; `CORRUPT_MESSAGE` for a length
-/// or magic that cannot be; `UNSUPPORTED_COMPRESSION_TYPE` for zstd below version 7. An incomplete tail is ignored.
+/// or magic that cannot be, in what follows too; `UNSUPPORTED_COMPRESSION_TYPE` for zstd below version 7. An incomplete
+/// tail is ignored.
 pub fn request_batch(records: &Bytes, produce_version: i16) -> Result<Batch, InvalidBatch> {
     let invalid = |reason| Err(InvalidBatch::new(ErrorCode::InvalidRecord, reason));
     let batch = match Batch::parse(records) {
@@ -110,6 +141,13 @@ pub fn request_batch(records: &Bytes, produce_version: i16) -> Result<Batch, Inv
         Err(error) => return Err(error.into()),
     };
     if records.len() > batch.bytes.len() {
+        let tail = &records[batch.bytes.len()..];
+        // A tail too short for a magic still has a length that must be possible.
+        if let Some(length) = tail.get(8..12).and_then(|length| length.try_into().ok())
+            && i32::from_be_bytes(length) < MIN_ENTRY_BYTES
+        {
+            return Err(BatchError::Length(i32::from_be_bytes(length)).into());
+        }
         match BatchHeader::parse(&records[batch.bytes.len()..]) {
             Err(BatchError::Truncated { .. }) => {}
             Ok(next) if next.size_bytes() > records.len() - batch.bytes.len() => {}
@@ -117,7 +155,7 @@ pub fn request_batch(records: &Bytes, produce_version: i16) -> Result<Batch, Inv
             Err(error) => return Err(error.into()),
         }
     }
-    if batch.header.codec()? == Codec::Zstd && produce_version < 7 {
+    if batch.header.codec() == Ok(Codec::Zstd) && produce_version < 7 {
         return Err(InvalidBatch::new(ErrorCode::UnsupportedCompressionType, "zstd needs version 7"));
     }
     Ok(batch)

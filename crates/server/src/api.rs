@@ -40,6 +40,8 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 pub mod produce;
+mod sasl_authenticate;
+mod sasl_handshake;
 mod sync_group;
 mod unregister_broker;
 mod update_features;
@@ -238,6 +240,8 @@ api_table!(BROKER_APIS, broker_api, broker, also [Produce Fetch ApiVersions], {
     OffsetForLeaderEpoch => offset_for_leader_epoch,
     DescribeLogDirs => describe_log_dirs,
     DescribeProducers => describe_producers,
+    SaslHandshake => sasl_handshake,
+    SaslAuthenticate => sasl_authenticate,
     DeleteGroups => delete_groups,
     OffsetDelete => offset_delete,
     InitProducerId => init_producer_id,

@@ -22,7 +22,10 @@ use crate::outgoing::{FileRange, Outgoing, Segment};
 const LENGTH_BYTES: usize = 4;
 /// An unfinished frame of at most this size does not keep a receive chunk from being used by others.
 const SMALL_PARTIAL_BYTES: usize = 4 * 1024;
-/// What is allocated at once for a large frame before any of it has arrived.
+/// What has to be there of a large frame before it gets a buffer: a peer that announces one and falls silent holds
+/// no memory and nothing of the budget.
+const LARGE_BEGUN_BYTES: usize = CHUNK_BYTES / 4;
+/// What is allocated at once for a large frame that has begun to arrive.
 const LARGE_FIRST_BYTES: usize = 1024 * 1024;
 /// Runs of bytes that go into one send.
 const SLICES_MAX: usize = 64;
@@ -160,6 +163,7 @@ impl Connection {
         }
         if let Some(len) = self.announced_len()?
             && LENGTH_BYTES + len > CHUNK_BYTES
+            && self.chunk.len() >= LARGE_BEGUN_BYTES
         {
             let first_len = len.min(LARGE_FIRST_BYTES);
             let charge = self.budget.charge(first_len).await;

@@ -18,6 +18,11 @@ pub(super) fn rebuild(
     rules: &ProduceRules,
     now: Millis,
 ) -> Result<ValidBatch, InvalidBatch> {
+    // Kafka's builder refuses what it would have stored as it came.
+    let refused = |reason| Err(InvalidBatch::new(ErrorCode::UnknownServerError, reason));
+    if header.has_producer_id() && header.producer_epoch.0 < 0 {
+        return refused("producer id without an epoch");
+    }
     let mut builder = BatchBuilder::new(target).base_offset(Offset::ZERO).producer(
         header.producer_id,
         header.producer_epoch,
@@ -38,6 +43,9 @@ pub(super) fn rebuild(
             TimestampType::CreateTime => Millis(header.base_timestamp.0.wrapping_add(record.timestamp_delta)),
             TimestampType::LogAppendTime => header.max_timestamp,
         };
+        if timestamp.0 < -1 {
+            return refused("negative timestamp");
+        }
         headers.clear();
         headers.extend(record.headers());
         builder.append_with_headers(timestamp, record.key, record.value, &headers);

@@ -114,7 +114,14 @@ impl Walk {
                 Some(read) => read,
                 None => {
                     at = start;
-                    let view = RecordView::read(data, &mut at).map_err(|reason| self.error(reason))?;
+                    let view = RecordView::read(data, &mut at).map_err(|reason| {
+                        let endless = data[start..].iter().take(5).filter(|byte| **byte >= 0x80).count() == 5;
+                        if endless && !self.compressed {
+                            BatchError::EndlessLength { index: self.index }
+                        } else {
+                            self.error(reason)
+                        }
+                    })?;
                     let fields = Fields {
                         timestamp_delta: view.timestamp_delta,
                         offset_delta: view.offset_delta,

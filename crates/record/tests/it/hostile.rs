@@ -100,7 +100,10 @@ fn records_that_lie_about_lengths() {
     for data in cases {
         for codec in [Codec::None, Codec::Lz4] {
             let bytes = around(codec, 1, data);
-            assert_eq!(produce(&bytes, &rules), Err(ErrorCode::InvalidRecord), "{data:02x?} {codec}");
+            // Kafka stumbles over a length without end where it reads it from a buffer.
+            let endless = codec == Codec::None && data.starts_with(&[0xff; 5]);
+            let error = if endless { ErrorCode::UnknownServerError } else { ErrorCode::InvalidRecord };
+            assert_eq!(produce(&bytes, &rules), Err(error), "{data:02x?} {codec}");
             let batch = Batch::parse(&bytes).unwrap();
             assert!(matches!(batch.records().unwrap().next(), Some(Err(BatchError::Record { .. }))));
         }

@@ -77,16 +77,42 @@ fn shape_of_the_request() {
         (16, 3, ErrorCode::CorruptMessage),
         (16, 0xff, ErrorCode::CorruptMessage),
         (8, 0x80, ErrorCode::CorruptMessage),
-        (22, 7, ErrorCode::UnknownServerError),
     ] {
         assert_eq!(code(altered(&good, |bytes| bytes[at] = value).into()), Err(error), "{at} {value}");
     }
+    // An unknown codec is the log's business, not the request's.
+    assert!(code(altered(&good, |bytes| bytes[22] = 7).into()).is_ok());
     let tiny = altered(&good, |bytes| bytes[8..12].copy_from_slice(&13i32.to_be_bytes()));
     assert_eq!(code(tiny.into()), Err(ErrorCode::CorruptMessage));
     let zstd = simple(Codec::Zstd);
     let old = validate::request_batch(&zstd, 6).unwrap_err();
     assert_eq!(old.error, ErrorCode::UnsupportedCompressionType);
     assert!(validate::request_batch(&zstd, 7).is_ok());
+}
+
+/// What Kafka looks at before all else, and which fails the whole request.
+#[test]
+fn the_first_batch_of_a_request() {
+    let good = simple(Codec::None);
+    let first = |bytes: &[u8]| {
+        validate::is_transactional(bytes)
+            .map_err(|invalid| (invalid.error, invalid.message.unwrap_or_default()))
+    };
+    let corrupt = |message: &str| Err((ErrorCode::CorruptMessage, message.to_owned()));
+    assert_eq!(first(&good), Ok(false));
+    assert_eq!(first(&altered(&good, |bytes| bytes[22] |= 0x10)), Ok(true));
+    assert_eq!(
+        first(&altered(&good, |bytes| bytes[22] |= 0x10)[..70]),
+        Ok(false),
+        "an incomplete batch is none"
+    );
+    assert_eq!(first(&[]), Ok(false));
+    let with = |length: i32| altered(&good, |bytes| bytes[8..12].copy_from_slice(&length.to_be_bytes()));
+    assert_eq!(first(&with(-1)), corrupt("Record size -1 is less than the minimum record overhead (14)"));
+    assert_eq!(first(&with(i32::MAX)), Err((ErrorCode::UnknownServerError, String::new())));
+    let magic = |magic| altered(&good, |bytes| bytes[16] = magic);
+    assert_eq!(first(&magic(3)), corrupt("Invalid magic found in record: 3"));
+    assert_eq!(first(&magic(0xff)), corrupt("Invalid magic found in record: -1"));
 }
 
 /// Any flipped bit is caught by the checksum, by the shape, or lies where the leader writes.

@@ -28,6 +28,9 @@ const PIPELINED_MAX: usize = 128;
 /// Answers that may wait for a slow reader before no more of its requests are taken.
 const OUTGOING_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+/// How long a connection that is to be closed may take to send the answers before.
+const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Serves one connection until the peer closes it, breaks the protocol, is idle for too long, or the node
 /// stops.
 pub async fn serve(
@@ -46,7 +49,13 @@ pub async fn serve(
     };
     match session.run(stopping).await {
         Ok(()) => {}
-        Err(error) => debug!(%peer, %error, "connection closed"),
+        Err(error) => {
+            // What was asked before the frame that broke the protocol is answered.
+            if error.kind() == io::ErrorKind::InvalidData {
+                let _ = tokio::time::timeout(LAST_ANSWERS_TIMEOUT, session.finish()).await;
+            }
+            debug!(%peer, %error, "connection closed");
+        }
     }
 }
 

@@ -99,9 +99,13 @@ fn describe(broker: &Broker, resource: &DescribeConfigsResource) -> Result<Vec<D
         Some(kind @ ConfigResourceType::Group) => {
             Ok(broker.layers().describe_group_configs(&image.configs.of(&ConfigResource::new(kind, name))))
         }
-        None => invalid(format!("Unsupported resource type: {}", resource.resource_type)),
+        None => invalid(UNKNOWN_TYPE.to_owned()),
     }
 }
+
+/// What Kafka says when it has nothing to say about a request of wrong form.
+const UNKNOWN_TYPE: &str = "This most likely occurs because of a request being malformed by the client library or the \
+    message was sent to an incompatible broker. See the broker logs for more details.";
 
 /// A broker's or logger's resource name is the number of a broker.
 fn broker_id(name: &str) -> Result<i32, Refused> {

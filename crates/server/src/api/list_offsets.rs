@@ -89,10 +89,10 @@ fn list(
         LATEST | EARLIEST | 0.. => 1,
         _ => i16::MAX,
     };
-    let handle = broker.partition_by_name(topic, partition.partition_index)?;
     if version < version_min {
         return Err(ErrorCode::UnsupportedVersion);
     }
+    let handle = broker.partition_by_name(topic, partition.partition_index)?;
     let leader_epoch = handle.check_leader_epoch(LeaderEpoch(partition.current_leader_epoch))?;
     let view = handle.view();
     let latest = view.limit(limit);

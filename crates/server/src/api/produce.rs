@@ -95,6 +95,7 @@ pub struct PendingProduce {
     broker: Arc<Broker>,
     context: RequestContext,
     acks: Acks,
+    acks_are_valid: bool,
     ticket: Arc<ProduceTicket>,
     topics: Vec<PendingTopic>,
     shards: Vec<Arc<Shard>>,
@@ -129,23 +130,19 @@ pub fn dispatch(
         broker,
         context,
         acks: acks.unwrap_or(Acks::Leader),
+        acks_are_valid: acks.is_some(),
         ticket,
         topics: Vec::with_capacity(request.topic_data.len()),
         shards: Vec::with_capacity(1),
     };
-    let refused = match acks {
-        None => Some(ErrorCode::InvalidRequiredAcks),
-        // Transactions are not served, see docs/roadmap.md.
-        Some(_) if request.transactional_id.is_some() => Some(ErrorCode::TransactionalIdAuthorizationFailed),
-        Some(_) => None,
-    };
+    let refused = refused_whole(&request);
     let mut index = 0;
     for topic in request.topic_data {
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
         for data in topic.partition_data {
             partitions.push(data.index);
             let outcome = match refused {
-                Some(error) => Err(AppendOutcome::failed(error)),
+                Some(ref outcome) => Err(outcome.clone()),
                 None => pending.push(&topic.name, topic.topic_id, data.index, data.records, index, now),
             };
             if let Err(outcome) = outcome {
@@ -160,6 +157,22 @@ pub fn dispatch(
         pending.ticket.completed.notify_one();
     }
     Ok(pending)
+}
+
+/// What fails every partition of a request at once, as Kafka looks at all first batches before anything else.
+fn refused_whole(request: &ProduceRequest) -> Option<AppendOutcome> {
+    let partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let mut transactional = false;
+    for data in partitions {
+        if let Some(Records::Bytes(records)) = &data.records {
+            match validate::is_transactional(records) {
+                Ok(is_transactional) => transactional |= is_transactional,
+                Err(invalid) => return Some(AppendOutcome::from(invalid)),
+            }
+        }
+    }
+    // Without an id transactional batches are refused for good; with one too, as transactions are not served yet.
+    transactional.then(|| AppendOutcome::failed(ErrorCode::TransactionalIdAuthorizationFailed))
 }
 
 impl PendingProduce {
@@ -187,8 +200,16 @@ impl PendingProduce {
         };
         let rules = handle.rules.load();
         let batch = validate::request_batch(&records, self.context.api_version)?;
+        if !self.acks_are_valid {
+            return Err(AppendOutcome::failed(ErrorCode::InvalidRequiredAcks));
+        }
         let batch = validate::produce_batch(batch, &rules, &handle.name, now).map_err(|invalid| {
-            AppendOutcome { log_start_offset: handle.log_start_offset(), ..AppendOutcome::from(invalid) }
+            // Kafka tells where the log starts for what its log refuses, and not for what is found before.
+            let log_start_offset = match invalid.error {
+                ErrorCode::CorruptMessage | ErrorCode::MessageTooLarge => Offset::NONE,
+                _ => handle.log_start_offset(),
+            };
+            AppendOutcome { log_start_offset, ..AppendOutcome::from(invalid) }
         })?;
         let completion = Completion::Produce { ticket: Arc::clone(&self.ticket), index };
         let append = StagedAppend { batch, acks: self.acks, completion };

@@ -139,6 +139,9 @@ impl GroupCoordinators {
         context: ClientContext,
         request: Request,
     ) -> Result<Response, ErrorCode> {
+        if let Some(error) = self.config.coordinator.refusal(&request) {
+            return Err(error);
+        }
         let partition = partition_for(group_id, partitions.unwrap_or(self.config.partitions));
         let host = self.hosts.read().get(&partition).cloned().ok_or(ErrorCode::NotCoordinator)?;
         host.ask(context, request).await
