@@ -331,27 +331,42 @@ impl LogDir {
         Log::load(self.shared.clone(), path, partition.clone(), config, options).map(|(log, _)| log)
     }
 
-    /// Takes a log out of service: its directory is renamed to `-delete` and its checkpoint entries go. Readers that
-    /// have it open finish. Remove the returned directory with [`Self::remove_dir`] after `file.delete.delay.ms`.
+    /// Takes logs out of service: their directories are renamed to `-delete` and their checkpoint entries go. Readers
+    /// that have them open finish. Remove the returned directories with [`Self::remove_dir`] after
+    /// `file.delete.delay.ms`.
+    pub fn delete_logs(&self, logs: Vec<Log>) -> Result<Vec<PathBuf>, StorageError> {
+        self.retire_logs(logs, "-delete")
+    }
+
+    /// [`Self::delete_logs`] of one.
     pub fn delete_log(&self, log: Log) -> Result<PathBuf, StorageError> {
-        self.retire_log(log, "-delete")
+        let path = log.path().to_owned();
+        Ok(self.retire_logs(vec![log], "-delete")?.pop().unwrap_or(path))
     }
 
     /// Like [`Self::delete_log`], for a log that is not assigned to this broker: it is kept as `-stray`.
     pub fn stray_log(&self, log: Log) -> Result<PathBuf, StorageError> {
-        self.retire_log(log, "-stray")
+        let path = log.path().to_owned();
+        Ok(self.retire_logs(vec![log], "-stray")?.pop().unwrap_or(path))
     }
 
-    fn retire_log(&self, mut log: Log, suffix: &str) -> Result<PathBuf, StorageError> {
-        let partition = log.partition().clone();
-        let path = self.rename_dir(log.path(), &partition, suffix)?;
-        log.moved_to(path.clone());
-        self.shared.logs.lock().remove(&partition);
-        self.shared.cleaner_offsets.lock().remove(&partition);
+    /// However many logs go, names and checkpoints are synced once.
+    fn retire_logs(&self, logs: Vec<Log>, suffix: &str) -> Result<Vec<PathBuf>, StorageError> {
+        let mut paths = Vec::with_capacity(logs.len());
+        for mut log in logs {
+            let partition = log.partition().clone();
+            let to = self.path().join(suffixed_dir(&partition, unique_number(), suffix));
+            self.disk().rename(log.path(), &to).during("rename", || log.path().to_owned())?;
+            log.moved_to(to.clone());
+            self.shared.logs.lock().remove(&partition);
+            self.shared.cleaner_offsets.lock().remove(&partition);
+            paths.push(to);
+        }
+        self.sync()?;
         self.checkpoint_recovery_points()?;
         self.checkpoint_log_starts()?;
         self.write_cleaner_offsets()?;
-        Ok(path)
+        Ok(paths)
     }
 
     fn rename_dir(

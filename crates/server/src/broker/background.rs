@@ -159,20 +159,21 @@ fn maintain(handle: &Arc<PartitionHandle>) {
     }
 }
 
-/// Removes the directory of a deleted partition after a delay.
-pub fn remove_later(dir: LogDir, path: PathBuf, delay_ms: i64) {
+/// Removes the directories of deleted partitions after a delay. Called inside the runtime; without one the node is
+/// stopping, and the next start removes them.
+pub fn remove_later(dir: LogDir, paths: Vec<PathBuf>, delay_ms: i64) {
     let delay = Duration::from_millis(delay_ms.max(0) as u64);
     let removal = move || {
-        if let Err(error) = dir.remove_dir(&path) {
-            warn!(path = %path.display(), %error, "cannot remove a deleted partition");
+        for path in paths {
+            if let Err(error) = dir.remove_dir(&path) {
+                warn!(path = %path.display(), %error, "cannot remove a deleted partition");
+            }
         }
     };
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => drop(runtime.spawn(async move {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(async move {
             tokio::time::sleep(delay).await;
             tokio::task::spawn_blocking(removal);
-        })),
-        // Without a runtime the node is stopping; the next start removes it.
-        Err(_) => {}
+        });
     }
 }

@@ -109,17 +109,18 @@ impl Reconciler {
         let layers = self.layers(image);
         if !changes.topics.is_empty() {
             let mut table = PartitionTable::clone(&self.broker.table.load());
-            let mut deleted = Vec::new();
+            let (mut deleted, mut gone) = (Vec::new(), Vec::new());
             for (id, change) in &changes.topics {
                 if change.kind == TopicChangeKind::Deleted {
                     if let Some(topic) = table.remove(*id) {
-                        topic.partitions.iter().flatten().for_each(|handle| self.delete(handle));
+                        gone.extend(topic.partitions.iter().flatten().cloned());
                         deleted.push(Str::from(&*topic.name));
                     }
                 } else if let Some(topic) = image.topics.by_id(*id) {
-                    self.apply_topic(image, &layers, topic, &mut table);
+                    self.apply_topic(image, &layers, topic, &mut table, &mut gone);
                 }
             }
+            self.delete(gone);
             self.broker.table.store(Arc::new(table));
             if !deleted.is_empty() {
                 self.broker.groups.topics_deleted(&deleted);
@@ -138,6 +139,7 @@ impl Reconciler {
         layers: &Layers,
         topic: &TopicImage,
         table: &mut PartitionTable,
+        gone: &mut Vec<Arc<PartitionHandle>>,
     ) {
         let known = table.topic_by_id(topic.id).cloned();
         let settings = TopicSettings::resolve(layers, &image.configs.topic(&topic.name));
@@ -153,7 +155,7 @@ impl Reconciler {
                     Some(handle)
                 }
                 Some(handle) => {
-                    self.delete(&handle);
+                    gone.push(handle);
                     None
                 }
                 None if lives_here => {
@@ -225,26 +227,32 @@ impl Reconciler {
         with_partition(handle, move |_, partition| lead_if_chosen(partition, node_id, &registration));
     }
 
-    /// Stops a partition and renames its directory; the files go after `file.delete.delay.ms`.
-    fn delete(&self, handle: &Arc<PartitionHandle>) {
-        if &*handle.name.topic == internal_topics::CONSUMER_OFFSETS {
-            self.broker.groups.resign(handle.name.partition);
-        }
-        let slot = handle.slot;
-        let removed = handle.shard.run_blocking(move |state| {
-            let mut partition = state.take(slot)?;
-            partition.resign();
-            Some(partition)
-        });
-        let Some(partition) = removed else { return };
-        let Some(dir) = self.broker.dir(handle.dir_id) else { return };
-        let delay_ms = partition.log.config().file_delete_delay_ms;
-        match dir.dir.delete_log(partition.log) {
-            Ok(path) => {
-                info!(partition = %handle.name, "deleted");
-                super::background::remove_later(dir.dir.clone(), path, delay_ms);
+    /// Stops partitions and renames their directories, all at once; the files go after `file.delete.delay.ms`.
+    fn delete(&self, handles: Vec<Arc<PartitionHandle>>) {
+        for dir in &self.broker.dirs {
+            let (mut logs, mut delay_ms) = (Vec::new(), 0);
+            for handle in handles.iter().filter(|handle| handle.dir_id == dir.id) {
+                if &*handle.name.topic == internal_topics::CONSUMER_OFFSETS {
+                    self.broker.groups.resign(handle.name.partition);
+                }
+                let slot = handle.slot;
+                let removed = handle.shard.run_blocking(move |state| {
+                    let mut partition = state.take(slot)?;
+                    partition.resign();
+                    Some(partition)
+                });
+                let Some(partition) = removed else { continue };
+                delay_ms = partition.log.config().file_delete_delay_ms.max(delay_ms);
+                info!(partition = %handle.name, "deleting");
+                logs.push(partition.log);
             }
-            Err(error) => warn!(partition = %handle.name, %error, "cannot delete the partition's log"),
+            if logs.is_empty() {
+                continue;
+            }
+            match dir.dir.delete_logs(logs) {
+                Ok(paths) => super::background::remove_later(dir.dir.clone(), paths, delay_ms),
+                Err(error) => warn!(%error, "cannot delete logs"),
+            }
         }
     }
 

@@ -155,9 +155,12 @@ pub fn start(options: Options<'_>) -> Result<Running, StartError> {
     })?;
 
     let (fault_sender, fault) = watch::channel(None);
+    // Those who act on images start tasks of the node's runtime.
+    let runtime = tokio::runtime::Handle::try_current().ok();
     std::thread::Builder::new()
         .name("controller".into())
         .spawn(move || {
+            let _inside = runtime.as_ref().map(|runtime| runtime.enter());
             if let Err(fault) = thread.run() {
                 tracing::error!(%fault, "the controller stops");
                 fault_sender.send_replace(Some(fault.to_string()));
