@@ -186,10 +186,11 @@ impl GroupCoordinators {
             hurry: Notify::new(),
         });
         let former = self.hosts.write().insert(index, Arc::clone(&host));
-        if let Some(former) = former {
+        if let Some(former) = &former {
             former.close();
         }
-        if partition.view().log_start_offset() == partition.view().log_end_offset() {
+        let is_empty = partition.view().log_start_offset() == partition.view().log_end_offset();
+        if is_empty && former.is_none() {
             return host.activate(Ok(host.new_coordinator()));
         }
         self.runtime.spawn(load(host, Arc::clone(&self.loads)));
@@ -222,6 +223,8 @@ impl GroupCoordinators {
 async fn load(host: Arc<Host>, loads: Arc<Semaphore>) {
     // Never closed, so always granted.
     let _permit = loads.acquire_owned().await;
+    // What a coordinator of an earlier epoch left in the shard's queue is written after this, and so is read.
+    host.partition.shard.run(|_| ()).await;
     let loading = Arc::clone(&host);
     match tokio::task::spawn_blocking(move || loading.load()).await {
         Ok(loaded) => host.activate(loaded),
@@ -248,7 +251,7 @@ impl Host {
             self.step_active(active, Event::Request { ticket, context, request })
         };
         if appended {
-            self.partition.shard.enter();
+            self.settle();
         }
         receiver.await.map_err(|_| ErrorCode::NotCoordinator)
     }
@@ -260,11 +263,29 @@ impl Host {
             _ => false,
         };
         if appended {
-            self.partition.shard.enter();
+            self.settle();
         }
     }
 
-    /// Makes a step and performs its actions; whether the shard has something to do.
+    /// Lets the shard write what was appended, and only then looks at deadlines: what is committed at once, as most
+    /// is, needs nobody to be woken for its timeout.
+    fn settle(&self) {
+        self.partition.shard.enter();
+        if let State::Active(active) = &mut *self.state.lock() {
+            self.hurry_timers(active);
+        }
+    }
+
+    fn hurry_timers(&self, active: &mut Active) {
+        if let Some(due) = active.coordinator.next_deadline()
+            && due < active.armed
+        {
+            active.armed = due;
+            self.hurry.notify_one();
+        }
+    }
+
+    /// Makes a step and performs its actions; if true, [`Self::settle`] must follow without the lock.
     fn step_active(self: &Arc<Self>, active: &mut Active, event: Event) -> bool {
         active.now = active.now.max(clock::now());
         let actions = active.coordinator.step(active.now, event);
@@ -285,11 +306,8 @@ impl Host {
                 appends |= self.step_active(active, Event::AppendFailed { append: id, error });
             }
         }
-        if let Some(due) = active.coordinator.next_deadline()
-            && due < active.armed
-        {
-            active.armed = due;
-            self.hurry.notify_one();
+        if !appends {
+            self.hurry_timers(active);
         }
         appends
     }
@@ -373,7 +391,7 @@ impl Host {
         drop(state);
         self.runtime.spawn(run_timers(Arc::downgrade(self)));
         if appended {
-            self.partition.shard.enter();
+            self.settle();
         }
     }
 
