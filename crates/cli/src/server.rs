@@ -47,7 +47,7 @@ pub fn run(args: Args) -> Result<()> {
     for warning in warnings {
         warn!("{warning}");
     }
-    if args.file.is_none() && storage::format_if_new(&RealDisk::default(), &config)? {
+    if args.file.is_none() && storage::format_if_new(&RealDisk, &config)? {
         info!("new cluster of this node alone");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -191,6 +191,7 @@ impl ErrorCode {
     }
 }
 
+#[expect(clippy::derivable_impls, reason = "the variants come out of a table")]
 impl Default for ErrorCode {
     fn default() -> Self {
         ErrorCode::None

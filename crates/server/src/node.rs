@@ -135,7 +135,7 @@ impl RunningNode {
             ports.push(network.open(endpoint, &config.network).await?);
         }
         let context = LogContext {
-            files: FileCache::new(Arc::new(RealDisk::default()), OPEN_FILES_MAX),
+            files: FileCache::new(Arc::new(RealDisk), OPEN_FILES_MAX),
             tails: TailBudget::new(TAIL_BYTES_MAX),
         };
         let directories = storage::open(&context, &config, random::uuid)?;

@@ -117,8 +117,7 @@ fn indexes_fit_their_logs() {
         files
             .iter()
             .filter(|(name, _)| name.ends_with(suffix))
-            .map(|(_, lines)| items(lines, "entry"))
-            .flatten()
+            .flat_map(|(_, lines)| items(lines, "entry"))
             .count()
     };
     assert!(

@@ -1,7 +1,7 @@
 //! Checking what may not have been synced: every batch from the recovery point on, and indexes made anew from there.
 //!
-//! What is below the recovery point is trusted if the index of its segment is plausible; else the segment is checked as a
-//! whole. See storage-format 6.3.
+//! What is below the recovery point is trusted if the index of its segment is plausible; else the segment is checked as
+//! a whole.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

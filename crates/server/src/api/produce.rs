@@ -242,8 +242,8 @@ impl PendingProduce {
                 false => Err(Rejected::UnacknowledgedFailure),
             };
         }
-        let mut response = ProduceResponse::default();
-        response.responses = Vec::with_capacity(self.topics.len());
+        let responses = Vec::with_capacity(self.topics.len());
+        let mut response = ProduceResponse { responses, ..Default::default() };
         for topic in self.topics {
             let partition_responses = topic
                 .partitions
@@ -255,7 +255,6 @@ impl PendingProduce {
                 name: topic.name,
                 topic_id: topic.id,
                 partition_responses,
-                ..Default::default()
             });
         }
         Answer::new(&self.context, &response).map(Some)

@@ -210,7 +210,7 @@ impl FetchSessions {
     }
 
     /// Sessions at present.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.sessions.lock().len()
     }
 }

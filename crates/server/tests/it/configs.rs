@@ -295,11 +295,10 @@ async fn flush_messages_syncs_before_the_acknowledgement() {
     let partition = node.running.node.broker().partition_by_name("t", 0).unwrap();
     let slot = partition.slot;
     let offsets = || {
-        let run = partition.shard.run(move |state| {
+        partition.shard.run(move |state| {
             let log = &state.partition(slot).unwrap().log;
             (log.log_end_offset().0, log.synced_offset().0)
-        });
-        async move { run.await }
+        })
     };
     produce(&mut client, "t").await;
     assert_eq!(offsets().await, (1, 0));

@@ -173,7 +173,7 @@ fn what_was_committed_survives_every_crash() {
             assert_eq!(found, expected, "{what}");
             // What was not acknowledged may be there, but whole batches of it, and nothing else.
             assert!(
-                node.known.len() % 3 == 0 && node.known.len() <= expected.len() + 3,
+                node.known.len().is_multiple_of(3) && node.known.len() <= expected.len() + 3,
                 "{what}: {:?}",
                 node.known
             );
