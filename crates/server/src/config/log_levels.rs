@@ -80,3 +80,27 @@ pub fn set(logger: &str, level: Option<&str>) {
         apply(&directives.join(","));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_level_is_applied_and_taken_back() {
+        let applied = Arc::new(Mutex::new(String::new()));
+        let filter = Arc::clone(&applied);
+        install("info,ottla_raft=debug", move |directives| *filter.lock() = directives.to_owned());
+        let level = |logger: &str| all().into_iter().find(|(name, _)| name == logger).map(|(_, level)| level);
+        assert_eq!(level("ottla_raft").as_deref(), Some("DEBUG"));
+        assert_eq!(level("ottla_server").as_deref(), Some("INFO"));
+        set(ROOT, Some("FATAL"));
+        set("ottla_server::api", Some("TRACE"));
+        assert_eq!(*applied.lock(), "error,ottla_raft=debug,ottla_server::api=trace");
+        set("ottla_raft", None);
+        assert_eq!(level("ottla_raft").as_deref(), Some("FATAL"));
+        assert_eq!(*applied.lock(), "error,ottla_server::api=trace");
+        assert!(exists("ottla_server::api") && exists(ROOT) && !exists("kafka.server") && !exists(""));
+    }
+}
