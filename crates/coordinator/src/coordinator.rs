@@ -4,6 +4,8 @@ mod admin;
 mod commit;
 mod expiry;
 mod fetch;
+#[cfg(test)]
+mod random_walk;
 
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;

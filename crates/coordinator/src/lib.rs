@@ -1,6 +1,6 @@
 //! The group coordinator: who is in a group, which generation it is in, and what it has committed.
 //!
-//! One [`GroupCoordinator`] owns the groups of one partition of `__consumer_offsets` and lives in the shard
+//! One [`GroupCoordinator`] owns the groups of one partition of `__consumer_offsets` and stands beside the shard
 //! that owns that partition. It is a step machine: requests, finished or failed appends and the passing of time
 //! come in as [`Event`]s; records to append and answers come out as [`Actions`]. The state is what a replay of the
 //! partition gives, so a coordinator is made by feeding it the log.
