@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ottla_model::{Millis, NodeId, Offset, Uuid};
 
-use crate::{ReplicaKey, VoterSet};
+use crate::{ReplicaKey, Voter, VoterSet};
 
 /// Replicas that do not vote are forgotten when they have not fetched for this long.
 const OBSERVER_FORGOTTEN_AFTER_MS: i64 = 300_000;
@@ -43,27 +43,23 @@ impl Leader {
         leader
     }
 
-    /// Follows a change of the voter set; the progress of replicas that change sides is kept.
+    /// Follows a change of the voter set; the progress of replicas that change sides is kept. A voter whose directory
+    /// becomes known is the same replica as before.
     pub fn set_voters(&mut self, voters: &VoterSet) {
-        let known = std::mem::take(&mut self.voters);
-        for voter in voters.iter() {
-            let key = voter.key;
-            let progress = known
-                .get(&key.id)
-                .filter(|(directory, _)| {
-                    key.directory.is_zero() || directory.is_zero() || *directory == key.directory
-                })
-                .map(|(_, progress)| *progress)
-                .or_else(|| self.observers.remove(&key))
-                .unwrap_or(NEVER);
-            self.voters.insert(key.id, (key.directory, progress));
+        let mut known = std::mem::take(&mut self.voters);
+        for Voter { key, .. } in voters.iter() {
+            let same = |(directory, _): &(Uuid, Progress)| {
+                key.directory.is_zero() || directory.is_zero() || *directory == key.directory
+            };
+            let progress = match known.get(&key.id) {
+                Some(before) if same(before) => known.remove(&key.id).map(|(_, progress)| progress),
+                _ => self.observers.remove(key),
+            };
+            self.voters.insert(key.id, (key.directory, progress.unwrap_or(NEVER)));
         }
-        for (id, (directory, progress)) in known {
-            let key = ReplicaKey::new(id, directory);
-            if !voters.contains(key) && progress != NEVER {
-                self.observers.insert(key, progress);
-            }
-        }
+        let left =
+            known.into_iter().map(|(id, (directory, progress))| (ReplicaKey::new(id, directory), progress));
+        self.observers.extend(left.filter(|(_, progress)| *progress != NEVER));
     }
 
     /// Records that `replica` has everything below `end`, of a log that ends at `log_end`.
@@ -117,7 +113,7 @@ impl Leader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{VersionRange, Voter};
+    use crate::VersionRange;
 
     fn key(id: i32) -> ReplicaKey {
         ReplicaKey::new(NodeId(id), Uuid::from_u128(1000 + id as u128))

@@ -9,6 +9,7 @@ use ottla_model::{BrokerEpoch, Millis, NodeId, Uuid};
 use ottla_protocol::Str;
 use ottla_protocol::api::create_topics::{CreatableTopic, CreateTopicsRequest};
 use ottla_protocol::api::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
+use ottla_protocol::api::update_features::{FeatureUpdateKey, UpdateFeaturesRequest};
 use ottla_server::broker::lifecycle::{BrokerLifecycle, Registration};
 use ottla_server::config::{Properties, ServerConfig};
 use ottla_server::controller::{self, Options, Running};
@@ -171,5 +172,36 @@ async fn a_killed_node_registers_at_once_and_snapshots_carry_the_metadata() {
     let running = start(&config, &directories, 910);
     join(&config, &running, 911, BrokerEpoch::NONE).await;
     assert_eq!(running.metadata.image().topics.by_name("orders").unwrap().partitions.len(), 2);
+    running.controller.stop().await;
+}
+
+#[tokio::test]
+async fn a_static_quorum_becomes_dynamic_and_does_without_its_setting() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut with_voters = config(temp.path(), "");
+    let voter = ottla_server::config::QuorumVoter { id: NodeId(1), host: "localhost".into(), port: 9093 };
+    with_voters.quorum.voters = vec![voter];
+    format(&with_voters, Quorum::Configured);
+    let directories = open(&with_voters);
+    let running = start(&with_voters, &directories, 900);
+    assert_eq!(running.controller.kraft_version(), 0);
+    let update =
+        FeatureUpdateKey { feature: Str::from("kraft.version"), max_version_level: 1, ..Default::default() };
+    let request = UpdateFeaturesRequest { feature_updates: vec![update], ..Default::default() };
+    assert_eq!(running.controller.update_features(request).await.unwrap().error_code, 0);
+    assert_eq!(running.controller.kraft_version(), 1);
+    let info = running.controller.describe_quorum().await.unwrap();
+    assert_eq!(info.voters.iter().next().unwrap().key.directory, id(501));
+    assert!(info.replicas.observers.is_empty(), "the voter was there before, without its directory");
+    running.controller.stop().await;
+    drop((running, directories));
+
+    let config = config(temp.path(), "");
+    let directories = open(&config);
+    let running = start(&config, &directories, 910);
+    assert_eq!(
+        (running.controller.kraft_version(), running.controller.describe_quorum().await.unwrap().epoch.0),
+        (1, 2)
+    );
     running.controller.stop().await;
 }
