@@ -1,6 +1,6 @@
 //! What a step puts out, and the appends whose outcome is not known yet.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use ottla_model::{ErrorCode, Millis};
@@ -30,7 +30,7 @@ pub(crate) enum Effect {
     Assignment {
         group: Str,
         generation: i32,
-        assignments: Vec<(Str, Bytes)>,
+        assignments: BTreeMap<Str, Bytes>,
     },
     /// A static member was replaced without a rebalance; `old` is what to go back to.
     StaticReplaced(Box<StaticReplaced>),

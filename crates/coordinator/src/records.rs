@@ -2,6 +2,8 @@
 //! Layouts are those of [`ottla_protocol::records::group`]; the offset commit, of which there are
 //! most by far, is written by hand.
 
+use std::collections::BTreeMap;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use ottla_model::{Millis, Offset};
 use ottla_protocol::records::group::{
@@ -102,15 +104,11 @@ pub(crate) fn new_group(group: &ClassicGroup) -> Record {
 }
 
 /// The group as it is; `assignments` instead of those the members hold.
-pub(crate) fn group_metadata(group: &ClassicGroup, assignments: Option<&[(Str, Bytes)]>) -> Record {
+pub(crate) fn group_metadata(group: &ClassicGroup, assignments: Option<&BTreeMap<Str, Bytes>>) -> Record {
     let members = group.members.iter().map(|(member_id, member)| {
         let assignment = match assignments {
             None => member.state.assignment.clone(),
-            // The leader names each member once; if not, the last counts.
-            Some(assignments) => {
-                let given = assignments.iter().rfind(|(id, _)| id == member_id);
-                given.map(|(_, assignment)| assignment.clone()).unwrap_or_default()
-            }
+            Some(assignments) => assignments.get(member_id).cloned().unwrap_or_default(),
         };
         MemberMetadata {
             member_id: member_id.clone(),

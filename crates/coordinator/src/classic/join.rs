@@ -1,5 +1,7 @@
 //! JoinGroup.
 
+use std::collections::BTreeSet;
+
 use ottla_model::ErrorCode;
 use ottla_protocol::Str;
 use ottla_protocol::api::join_group::{JoinGroupRequest, JoinGroupResponse};
@@ -37,9 +39,10 @@ impl Join {
         request: &JoinGroupRequest,
         member_uuid: [u8; 16],
     ) -> Self {
-        let mut protocols: Vec<Protocol> = Vec::with_capacity(request.protocols.len());
+        let mut protocols: Vec<Protocol> = Vec::new();
+        let mut names = BTreeSet::new();
         for protocol in &request.protocols {
-            if protocols.iter().all(|known| known.name != protocol.name) {
+            if names.insert(&*protocol.name) {
                 protocols.push(Protocol {
                     name: protocol.name.detached(),
                     metadata: records::copied(&protocol.metadata),

@@ -1,5 +1,7 @@
 //! SyncGroup: the leader's assignment goes to the log, then to the members.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use ottla_model::ErrorCode;
 use ottla_protocol::Str;
@@ -87,10 +89,10 @@ impl ClassicGroup {
 
     /// Members that the leader forgot get an empty assignment; assignments for strangers are dropped.
     fn store_assignment(&mut self, step: &mut Step<'_>, request: &SyncGroupRequest) {
-        let mut assignments: Vec<(Str, Bytes)> = Vec::with_capacity(self.members.len());
+        let mut assignments: BTreeMap<Str, Bytes> = BTreeMap::new();
         for assignment in &request.assignments {
             if let Some((member_id, _)) = self.members.get_key_value(&*assignment.member_id) {
-                assignments.push((member_id.clone(), records::copied(&assignment.assignment)));
+                assignments.insert(member_id.clone(), records::copied(&assignment.assignment));
             }
         }
         let record = records::group_metadata(self, Some(&assignments));
@@ -103,7 +105,7 @@ impl ClassicGroup {
         &mut self,
         step: &mut Step<'_>,
         generation: i32,
-        assignments: Vec<(Str, Bytes)>,
+        assignments: BTreeMap<Str, Bytes>,
     ) {
         if self.state != GroupState::CompletingRebalance || generation != self.generation {
             return;

@@ -36,3 +36,26 @@ fn member_ids_that_nobody_takes_up_are_bounded_and_run_out() {
     coordinator.step(Millis(10_000), Event::Tick);
     assert_eq!(join(&mut coordinator, 10_000, 1 << 21), ErrorCode::MemberIdRequired.code());
 }
+
+#[test]
+fn a_join_with_very_many_protocols_is_no_work_to_speak_of() {
+    let mut coordinator = GroupCoordinator::new(CoordinatorConfig::default(), 1);
+    coordinator.loaded(Millis(0));
+    let protocols = (0..200_000)
+        .map(|n| JoinGroupRequestProtocol { name: format!("p{}", n / 2).into(), ..Default::default() });
+    let request = JoinGroupRequest {
+        group_id: "g".into(),
+        session_timeout_ms: 10_000,
+        protocol_type: "consumer".into(),
+        protocols: protocols.collect(),
+        ..Default::default()
+    };
+    let context = ClientContext { version: 3, ..Default::default() };
+    let request = Request::JoinGroup { request, member_uuid: [1; 16] };
+    coordinator.step(Millis(0), Event::Request { ticket: Ticket(1), context, request });
+    let actions = coordinator.step(Millis(3_000), Event::Tick);
+    let [(_, Response::JoinGroup(response))] = &actions.replies[..] else {
+        panic!("one answer to a JoinGroup")
+    };
+    assert_eq!(response.protocol_name.as_deref(), Some("p0"));
+}
