@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ottla_commit_log::{
-    AppendOrigin, Disposition, FileCache, FirstBatch, Log, LogConfig, LogContext, LogDir, RealDisk, SyncKind,
-    TailBudget,
+    AppendOrigin, Disposition, FileCache, FirstBatch, Log, LogConfig, LogContext, LogDir, RealDisk, SyncJob,
+    SyncKind, TailBudget,
 };
 use ottla_model::{LeaderEpoch, Millis, Offset, TopicPartition, Uuid};
 use ottla_record::{Batch, BatchBuilder, ValidBatch};
@@ -42,8 +42,8 @@ fn main() {
         many(&base);
     }
     if "group commit".contains(&filter) {
-        for preallocate in [false, true] {
-            group_commit(&base, preallocate);
+        for together in [false, true] {
+            group_commit(&base, together);
         }
     }
 }
@@ -200,21 +200,24 @@ fn many(base: &Path) {
 }
 
 /// Rounds of 16 requests to 8 partitions, each round synced.
-fn group_commit(base: &Path, preallocate: bool) {
+fn group_commit(base: &Path, together: bool) {
     let temp = tempfile::tempdir_in(base).unwrap();
     let dir = open(temp.path());
-    let config = LogConfig { preallocate, ..config() };
-    let mut logs: Vec<Log> = (0..8).map(|n| create(&dir, n, config.clone())).collect();
+    let mut logs: Vec<Log> = (0..8).map(|n| create(&dir, n, config())).collect();
     let batch = batch(1 << 10);
     let rounds = 200;
-    measure(&format!("group commit, space ahead: {preallocate}"), rounds * 128, "appends", || {
+    measure(&format!("group commit, at the same time: {together}"), rounds * 128, "appends", || {
         for _ in 0..rounds {
             for log in &mut logs {
                 (0..16).for_each(|_| stage(log, &batch));
                 log.write_staged().unwrap();
             }
-            for log in &mut logs {
-                let outcome = log.sync_job(SyncKind::Commit).unwrap().run();
+            let jobs: Vec<_> = logs.iter_mut().map(|log| log.sync_job(SyncKind::Commit).unwrap()).collect();
+            let outcomes = match together {
+                true => SyncJob::run_together(jobs),
+                false => jobs.into_iter().map(SyncJob::run).collect(),
+            };
+            for (log, outcome) in logs.iter_mut().zip(outcomes) {
                 log.complete_sync(outcome).unwrap();
             }
         }

@@ -2,8 +2,9 @@
 //! Kafka's format to the byte.
 //!
 //! Owns everything below a log directory but the quorum's own files (`quorum-state`, snapshots of the metadata log).
-//! Must not know replication, the network or who may write. Files are touched through [`disk::Disk`] only; there are no
-//! threads but those of [`LogDir::load_all`], no clock ("now" is told) and no `async`.
+//! Must not know replication, the network or who may write. Files are touched through [`disk::Disk`] only; there is
+//! no clock ("now" is told), no `async`, and no thread that outlives the call that starts it ([`LogDir::load_all`],
+//! [`SyncJob::run_together`]).
 //!
 //! In reading order: [`disk`] (system calls), `file_cache`, the formats (`checkpoint`, `names`, `index`,
 //! [`producer_state`], [`epoch_cache`]), `segment`, [`LogView`] (reading), [`Log`] (the owner), [`LogDir`].

@@ -27,6 +27,8 @@ pub enum SyncKind {
 
 /// From how many logs on the whole file system is synced at once.
 const WHOLE_DISK_FROM: usize = 64;
+/// How many syncs run at the same time.
+const SYNCS_AT_ONCE: usize = 16;
 
 /// Everything that has to be synced, with its files. Run it anywhere, hand the outcome to [`Log::complete_sync`].
 #[derive(Debug)]
@@ -80,12 +82,12 @@ impl SyncJob {
     /// Runs jobs of several logs in `dir`; many at once by syncing the whole file system. Outcomes in the same order.
     pub(crate) fn run_all(jobs: Vec<Self>, disk: &dyn Disk, dir: &Path) -> Vec<SyncOutcome> {
         if jobs.len() < WHOLE_DISK_FROM {
-            return jobs.into_iter().map(Self::run).collect();
+            return Self::run_together(jobs);
         }
         let mut results: Vec<_> = jobs.iter().map(Self::write).collect();
         let unsupported = |error: &std::io::Error| error.kind() == std::io::ErrorKind::Unsupported;
         match disk.sync_all(dir) {
-            Err(error) if unsupported(&error) => return jobs.into_iter().map(Self::run).collect(),
+            Err(error) if unsupported(&error) => return Self::run_together(jobs),
             Err(error) => {
                 let reason = error.to_string();
                 let failed = |job: Self| {
@@ -107,6 +109,22 @@ impl SyncJob {
             job.outcome(result.and(named))
         };
         jobs.into_iter().zip(results).map(outcome).collect()
+    }
+
+    /// Runs jobs at the same time on threads of their own: a file system puts syncs that meet into one commit of its
+    /// journal. Outcomes in the same order.
+    pub fn run_together(jobs: Vec<Self>) -> Vec<SyncOutcome> {
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        let mut jobs = jobs.into_iter();
+        while let Some(first) = jobs.next() {
+            std::thread::scope(|scope| {
+                let others = jobs.by_ref().take(SYNCS_AT_ONCE - 1);
+                let others: Vec<_> = others.map(|job| scope.spawn(|| job.run())).collect();
+                outcomes.push(first.run());
+                outcomes.extend(others.into_iter().map(|other| other.join().expect("a sync does not panic")));
+            });
+        }
+        outcomes
     }
 
     /// The log end when the job was made.
