@@ -72,7 +72,8 @@ pub fn bodies() -> Result<()> {
     let flexible = |key, version, body| framed(&request(key, version, 5, Header::Flexible, body));
     let b = Body::new;
     let cases = vec![
-        case("Metadata: array of -2", plain(3, 1, b().i32(-2))),
+        // All topics, and which there are depends on the tests before.
+        kind("Metadata: array of -2", plain(3, 1, b().i32(-2))),
         case("Metadata: the largest array", plain(3, 1, b().i32(i32::MAX))),
         case("Metadata: a million topics without bytes", plain(3, 1, b().i32(1_000_000))),
         case("Metadata: a string beyond the frame", plain(3, 1, b().i32(1).i16(i16::MAX).raw(b"abc"))),
