@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, Result, ensure};
 use ottla_record::crc;
@@ -29,7 +29,7 @@ pub fn fetch_frame(position: u64, bytes: u32) -> Frame {
     vec![frame.into()]
 }
 
-/// A request to empty the file.
+/// A request for a new file; the one before the last is removed, as a topic is after its run.
 pub fn reset_frame() -> Frame {
     let mut frame = 2u32.to_be_bytes().to_vec();
     frame.extend_from_slice(&RESET.to_be_bytes());
@@ -40,17 +40,42 @@ pub fn reset_frame() -> Frame {
 pub fn serve(mut arguments: impl Iterator<Item = String>) -> Result<()> {
     let address = arguments.next().context("an address")?;
     let path = arguments.next().context("a file")?;
-    let file = File::options().create(true).read(true).append(true).open(path).context("open the file")?;
-    let file = Arc::new(file);
+    let files = Arc::new(Files { path, current: RwLock::new((0, Arc::new(File::open("/dev/null")?))) });
+    files.begin_next()?;
     let listener = TcpListener::bind(address).context("listen")?;
     for stream in listener.incoming() {
-        let (stream, file) = (stream?, file.clone());
-        std::thread::spawn(move || serve_connection(stream, &file));
+        let (stream, files) = (stream?, files.clone());
+        std::thread::spawn(move || serve_connection(stream, &files));
     }
     Ok(())
 }
 
-fn serve_connection(mut stream: TcpStream, mut file: &File) -> Result<()> {
+/// The file that is written and read, numbered.
+struct Files {
+    path: String,
+    current: RwLock<(u32, Arc<File>)>,
+}
+
+impl Files {
+    fn current(&self) -> Arc<File> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
+    fn begin_next(&self) -> Result<()> {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let path = |n| format!("{}-{n}", self.path);
+        let next = current.0 + 1;
+        let file =
+            File::options().create(true).read(true).append(true).open(path(next)).context("open a file")?;
+        *current = (next, Arc::new(file));
+        if next > 2 {
+            std::fs::remove_file(path(next - 2)).context("remove a file")?;
+        }
+        Ok(())
+    }
+}
+
+fn serve_connection(mut stream: TcpStream, files: &Files) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = vec![0; 4 << 20];
     let mut filled = 0;
@@ -60,6 +85,8 @@ fn serve_connection(mut stream: TcpStream, mut file: &File) -> Result<()> {
         let received = stream.read(&mut buffer[filled..])?;
         ensure!(received > 0, "closed");
         filled += received;
+        let current = files.current();
+        let mut file: &File = &current;
         // Where the frames that are to be written begin, and where whole frames end.
         let mut written = 0;
         let mut whole = 0;
@@ -83,7 +110,7 @@ fn serve_connection(mut stream: TcpStream, mut file: &File) -> Result<()> {
                     match key {
                         FETCH => send_file(&mut stream, file, frame)?,
                         RESET => {
-                            file.set_len(0)?;
+                            files.begin_next()?;
                             stream.write_all(&[0, 0, 0, 0])?;
                         }
                         _ => return Ok(()),
