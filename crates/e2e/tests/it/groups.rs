@@ -1,5 +1,5 @@
 //! Classic groups, request by request: the same story is told to both nodes over raw connections, in every version of
-//! every group API, and the answers must be equal once ids are masked.
+//! every group API. The answers must be equal once ids are masked, and so must be the records left on disk.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -29,7 +29,9 @@ use ottla_protocol::api::offset_fetch::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
 use ottla_protocol::api::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
+use ottla_protocol::records::group::{GroupRecordKey, GroupRecordValue};
 use ottla_protocol::{Decoder, Encoder, Message, Request, Str, Tree};
+use ottla_record::Batches;
 
 use crate::Named;
 
@@ -41,8 +43,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn every_version_answers_as_the_judge() -> Result<()> {
     // Nodes of their own: the story lists all groups there are.
     let (judge, candidate) = (Node::start(Brand::Apache, "")?, Node::start(Brand::candidate(), "")?);
-    let theirs = told_to(&judge).context("on the judge")?;
-    let ours = told_to(&candidate).context("on the candidate")?;
+    let mut theirs = told_to(&judge).context("on the judge")?;
+    let mut ours = told_to(&candidate).context("on the candidate")?;
+    theirs.extend(written_by(&judge).context("in the judge's files")?);
+    ours.extend(written_by(&candidate).context("in the candidate's files")?);
     let folder = artifacts::target_dir().join("e2e/transcripts");
     std::fs::create_dir_all(&folder)?;
     std::fs::write(folder.join("groups-raw.judge.txt"), theirs.join("\n"))?;
@@ -62,6 +66,43 @@ fn told_to(node: &Node) -> Result<Vec<String>> {
         return Err(error.context(format!("after {last:#?}")));
     }
     Ok(story.lines)
+}
+
+/// The records that the story left in the offsets topic, partition by partition; within a batch their order is free.
+fn written_by(node: &Node) -> Result<Vec<String>> {
+    let mask_ids = |line: &str| mask::normalised(line, node);
+    let mut lines = Vec::new();
+    for partition in 0..50 {
+        let log = node.data().join(format!("__consumer_offsets-{partition}/00000000000000000000.log"));
+        let log = std::fs::read(&log).with_context(|| format!("read {}", log.display()))?;
+        for batch in Batches::new(log.into()) {
+            let batch = batch?;
+            let header = &batch.header;
+            let from = format!(
+                "{partition}: attributes={} producer={} epoch={} sequence={}",
+                header.attributes.0, header.producer_id.0, header.producer_epoch.0, header.base_sequence
+            );
+            let mut records = Vec::new();
+            for record in batch.records()? {
+                let record = record?;
+                let key = GroupRecordKey::decode(record.key.context("a record has a key")?)?;
+                let value = match record.value {
+                    None => "tombstone".to_owned(),
+                    Some(value) => {
+                        let (version, value) = GroupRecordValue::decode(key.record_type(), value)?;
+                        format!("v{version} {}", text(&value.tree(version), &mask_ids))
+                    }
+                };
+                let key = text(&key.tree(), &mask_ids);
+                if key.contains("story-") {
+                    records.push(format!("{from} {key} {value}"));
+                }
+            }
+            records.sort();
+            lines.extend(records);
+        }
+    }
+    Ok(lines)
 }
 
 /// A client with a connection of its own.
