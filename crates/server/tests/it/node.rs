@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 pub struct TestNode {
     pub running: RunningNode,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl TestNode {
@@ -30,7 +30,13 @@ impl TestNode {
         let properties = Properties::parse("test", &text).unwrap();
         let (config, _) = ServerConfig::from_properties(&properties).unwrap();
         assert!(storage::format_if_new(&RealDisk, &config).unwrap());
-        Self { running: RunningNode::start(config).await.unwrap(), _dir: dir }
+        Self { running: RunningNode::start(config).await.unwrap(), dir }
+    }
+
+    /// The names of what lies in the log directory.
+    pub fn data(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir.path().join("data")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
     }
 
     pub async fn client(&self) -> Client {

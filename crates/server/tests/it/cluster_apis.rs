@@ -1,0 +1,93 @@
+//! What the active controller answers, asked over sockets of both kinds of listeners.
+
+use std::time::Duration;
+
+use ottla_protocol::Str;
+use ottla_protocol::api::create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
+use ottla_protocol::api::create_topics::{CreatableTopic, CreateTopicsRequest};
+use ottla_protocol::api::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
+use ottla_protocol::api::describe_cluster::DescribeClusterRequest;
+use ottla_protocol::api::describe_quorum::{
+    DescribeQuorumRequest, DescribeQuorumRequestPartitionData, DescribeQuorumRequestTopicData,
+};
+use ottla_protocol::api::init_producer_id::InitProducerIdRequest;
+
+use crate::node::TestNode;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_come_grow_and_go_with_their_directories() {
+    let node = TestNode::start("log.segment.delete.delay.ms=1\n").await;
+    let mut client = node.client().await;
+    let topic = CreatableTopic {
+        name: Str::from("orders"),
+        num_partitions: 2,
+        replication_factor: -1,
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    let created = client.send(&request, 7).await.topics.remove(0);
+    assert_eq!((created.error_code, created.num_partitions, created.replication_factor), (0, 2, 1));
+    assert_eq!(created.configs.map(|configs| configs.len() > 30), Some(true));
+    let topic = CreatePartitionsTopic { name: Str::from("orders"), count: 3, assignments: None };
+    let request = CreatePartitionsRequest { topics: vec![topic], ..Default::default() };
+    assert_eq!(client.send(&request, 3).await.results[0].error_code, 0);
+    let live = |node: &TestNode| node.data().into_iter().filter(|name| name.starts_with("orders-")).count();
+    assert_eq!(live(&node), 3, "what was answered is there");
+
+    // By id, as kafka-clients do with what they got.
+    let state = DeleteTopicState { topic_id: created.topic_id, name: None };
+    let request = DeleteTopicsRequest { topics: vec![state], ..Default::default() };
+    let deleted = client.send(&request, 6).await.responses.remove(0);
+    assert_eq!((deleted.error_code, deleted.name.as_deref()), (0, Some("orders")));
+    let unknown = client.send(&request, 6).await.responses.remove(0);
+    assert_eq!((unknown.error_code, unknown.name), (100, None));
+    let mut again = tokio::time::interval(Duration::from_millis(5));
+    let gone = async {
+        while live(&node) > 0 {
+            again.tick().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("the directories are removed");
+    node.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_listeners_tell_of_the_quorum_and_each_of_its_own_nodes() {
+    let node = TestNode::start("").await;
+    let asked = DescribeQuorumRequestTopicData {
+        topic_name: Str::from("__cluster_metadata"),
+        partitions: vec![DescribeQuorumRequestPartitionData { partition_index: 0 }],
+    };
+    let quorum = DescribeQuorumRequest { topics: vec![asked] };
+    for (listener, endpoint_type, other) in [("PLAINTEXT", 1, 2), ("CONTROLLER", 2, 1)] {
+        let mut client = node.client_of(listener).await;
+        let response = client.send(&quorum, 2).await;
+        let partition = &response.topics[0].partitions[0];
+        assert_eq!((partition.error_code, partition.leader_id, partition.leader_epoch), (0, 1, 1));
+        assert_eq!(partition.current_voters.len(), 1);
+        let port = node.running.addresses.iter().find(|(name, _)| name == "CONTROLLER").unwrap().1.port();
+        assert_eq!(response.nodes[0].listeners[0].port, port);
+
+        let describe = |endpoint_type| DescribeClusterRequest { endpoint_type, ..Default::default() };
+        let described = client.send(&describe(endpoint_type), 2).await;
+        assert_eq!((described.error_code, described.controller_id, described.brokers.len()), (0, 1, 1));
+        assert_eq!(client.send(&describe(other), 2).await.error_code, 114);
+        assert_eq!(client.send(&describe(9), 2).await.error_code, 115);
+    }
+    node.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn producer_ids_are_given_once() {
+    let node = TestNode::start("").await;
+    let mut client = node.client().await;
+    let mut given = Vec::new();
+    for _ in 0..3 {
+        let response = client.send(&InitProducerIdRequest::default(), 5).await;
+        assert_eq!((response.error_code, response.producer_epoch), (0, 0));
+        given.push(response.producer_id);
+    }
+    assert_eq!(given, [0, 1, 2]);
+    assert_eq!(node.running.node.image().producer_ids.next_producer_id, 1000, "a block at a time");
+    node.running.stop().await;
+}
