@@ -320,3 +320,122 @@ fn by_topic(partitions: impl Iterator<Item = (TopicKey, PartitionData)>) -> Vec<
     }
     topics
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::Records;
+    use ottla_protocol::api::fetch::{FetchTopic, ForgottenTopic};
+
+    use super::*;
+
+    const VERSION: i16 = 18;
+    const TOPIC: Uuid = Uuid::from_u128(7 << 100);
+
+    fn request(session_id: i32, session_epoch: i32, partitions: &[i32]) -> FetchRequest {
+        let topic = FetchTopic {
+            topic_id: TOPIC,
+            partitions: partitions
+                .iter()
+                .map(|index| FetchPartition { partition: *index, ..Default::default() })
+                .collect(),
+            ..Default::default()
+        };
+        FetchRequest { session_id, session_epoch, topics: vec![topic], ..Default::default() }
+    }
+
+    fn data(index: i32, high_watermark: i64, records: &'static [u8], error: ErrorCode) -> PartitionData {
+        PartitionData {
+            partition_index: index,
+            error_code: error.code(),
+            high_watermark,
+            records: Some(Records::Bytes(bytes::Bytes::from_static(records))),
+            ..Default::default()
+        }
+    }
+
+    fn planned(plan: &FetchPlan) -> Vec<i32> {
+        plan.targets.iter().map(|target| target.request.partition).collect()
+    }
+
+    fn told(topics: &[FetchableTopicResponse]) -> Vec<i32> {
+        topics.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.partition_index).collect()
+    }
+
+    /// Opens a session over partitions 0 and 1 whose high watermarks are 5 and 6.
+    fn open(sessions: &FetchSessions) -> SessionId {
+        let plan = sessions.plan(request(0, 0, &[0, 1]), VERSION, Millis(0)).unwrap();
+        let read = vec![data(0, 5, b"", ErrorCode::None), data(1, 6, b"", ErrorCode::None)];
+        let (id, topics) = sessions.finish(plan, read);
+        assert_eq!(told(&topics), [0, 1], "a full fetch is told everything");
+        id
+    }
+
+    #[test]
+    fn an_incremental_fetch_is_told_changes_and_what_had_records_goes_last() {
+        let sessions = FetchSessions::new(10, 1);
+        let id = open(&sessions);
+        let plan = sessions.plan(request(id, 1, &[]), VERSION, Millis(0)).unwrap();
+        assert_eq!(planned(&plan), [0, 1]);
+        let read = vec![data(0, 5, b"batch", ErrorCode::None), data(1, 6, b"", ErrorCode::None)];
+        assert_eq!(told(&sessions.finish(plan, read).1), [0]);
+
+        let plan = sessions.plan(request(id, 2, &[]), VERSION, Millis(0)).unwrap();
+        assert_eq!(planned(&plan), [1, 0]);
+        let read = vec![data(1, -1, b"", ErrorCode::NotLeaderOrFollower), data(0, 5, b"", ErrorCode::None)];
+        assert_eq!(told(&sessions.finish(plan, read).1), [1]);
+
+        let plan = sessions.plan(request(id, 3, &[]), VERSION, Millis(0)).unwrap();
+        let read = vec![data(1, 6, b"", ErrorCode::None), data(0, 5, b"", ErrorCode::None)];
+        assert_eq!(told(&sessions.finish(plan, read).1), [1], "that the error is over is news");
+    }
+
+    #[test]
+    fn partitions_are_added_and_forgotten_and_an_empty_session_ends() {
+        let sessions = FetchSessions::new(10, 1);
+        let id = open(&sessions);
+        let mut change = request(id, 1, &[4]);
+        change.forgotten_topics_data =
+            vec![ForgottenTopic { topic_id: TOPIC, partitions: vec![0], ..Default::default() }];
+        assert_eq!(planned(&sessions.plan(change, VERSION, Millis(0)).unwrap()), [1, 4]);
+        let mut rest = request(id, 2, &[]);
+        rest.forgotten_topics_data =
+            vec![ForgottenTopic { topic_id: TOPIC, partitions: vec![1, 4], ..Default::default() }];
+        assert!(sessions.plan(rest, VERSION, Millis(0)).unwrap().targets.is_empty());
+        assert_eq!(sessions.sessions.lock().len(), 0);
+    }
+
+    #[test]
+    fn a_session_is_known_by_its_id_epoch_and_way_of_naming_topics() {
+        let sessions = FetchSessions::new(10, 1);
+        let id = open(&sessions);
+        let refused = |id, epoch, version| sessions.plan(request(id, epoch, &[]), version, Millis(0)).err();
+        assert_eq!(refused(id + 1, 1, VERSION), Some(ErrorCode::FetchSessionIdNotFound));
+        assert_eq!(refused(0, 1, VERSION), Some(ErrorCode::FetchSessionIdNotFound));
+        assert_eq!(refused(id, 2, VERSION), Some(ErrorCode::InvalidFetchSessionEpoch));
+        assert_eq!(refused(id, 1, 12), Some(ErrorCode::FetchSessionTopicIdError));
+        assert_eq!(refused(id, -1, VERSION), None);
+        assert_eq!(sessions.sessions.lock().len(), 0, "epoch -1 closes the session");
+    }
+
+    #[test]
+    fn a_full_cache_gives_way_only_where_somebody_was_idle() {
+        let sessions = FetchSessions::new(1, 1);
+        let first = open(&sessions);
+        let plan = sessions.plan(request(0, 0, &[0]), VERSION, Millis(1)).unwrap();
+        assert_eq!(sessions.finish(plan, vec![data(0, 0, b"", ErrorCode::None)]).0, 0, "no room");
+        let later = Millis(IDLE_BEFORE_EVICTION_MS + 1);
+        let plan = sessions.plan(request(0, 0, &[0]), VERSION, later).unwrap();
+        let (second, _) = sessions.finish(plan, vec![data(0, 0, b"", ErrorCode::None)]);
+        assert!(second != 0 && second != first);
+    }
+
+    #[test]
+    fn of_a_partition_named_twice_the_last_entry_counts() {
+        let sessions = FetchSessions::new(1, 1);
+        let mut twice = request(0, -1, &[3, 2, 3]);
+        twice.topics[0].partitions[2].fetch_offset = 9;
+        let plan = sessions.plan(twice, VERSION, Millis(0)).unwrap();
+        assert_eq!(planned(&plan), [2, 3]);
+        assert_eq!(plan.targets[1].request.fetch_offset, 9);
+    }
+}

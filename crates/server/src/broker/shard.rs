@@ -181,3 +181,44 @@ impl ShardState {
         self.partitions.get_mut(slot.0 as usize)?.take().map(|partition| *partition)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_many_push_runs_once_and_each_ones_work_in_order() {
+        const CALLERS: usize = 8;
+        const TASKS: usize = 5_000;
+        let shard = Shard::new();
+        let seen: Arc<Mutex<Vec<Vec<usize>>>> = Arc::new(Mutex::new(vec![Vec::new(); CALLERS]));
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|caller| {
+                let (shard, seen) = (Arc::clone(&shard), Arc::clone(&seen));
+                tokio::spawn(async move {
+                    for task in 0..TASKS {
+                        let seen = Arc::clone(&seen);
+                        // Two tasks inside at once would find the lock taken.
+                        shard.submit(move |_| {
+                            seen.try_lock().expect("one at a time inside a shard")[caller].push(task);
+                        });
+                    }
+                })
+            })
+            .collect();
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        // Work that a helper took over ends before this, as it was pushed earlier.
+        shard.run(|_| ()).await;
+        for tasks in seen.lock().iter() {
+            assert_eq!(*tasks, (0..TASKS).collect::<Vec<_>>());
+        }
+    }
+
+    #[tokio::test]
+    async fn work_for_a_partition_that_is_gone_finds_nobody() {
+        let shard = Shard::new();
+        assert!(shard.run(|state| state.partition(Slot(3)).is_none() && state.take(Slot(3)).is_none()).await);
+    }
+}
