@@ -1,13 +1,15 @@
 //! Files of the operating system.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use rustix::fs::{FallocateFlags, FlockOperation};
 
 use super::{DirEntry, Disk, DiskFile, OpenMode};
@@ -77,10 +79,20 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync + std::fmt::Debug>>> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        // A POSIX record lock over the whole file, as Java's FileChannel.tryLock takes it.
+        let path = std::path::absolute(path)?;
+        // A record lock belongs to the process, and closing any descriptor of the file loses it: within the process
+        // this table decides, and the file is not even opened.
+        if !LOCKED.lock().insert(path.clone()) {
+            return Ok(None);
+        }
+        let mut lock = RealLock { path, file: None };
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock.path)?;
+        // Over the whole file, as Java's FileChannel.tryLock takes it.
         match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Box::new(file))),
+            Ok(()) => {
+                lock.file = Some(file);
+                Ok(Some(Box::new(lock)))
+            }
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -102,6 +114,23 @@ impl Disk for RealDisk {
     fn space(&self, path: &Path) -> io::Result<(u64, u64)> {
         let stat = rustix::fs::statvfs(path)?;
         Ok((stat.f_blocks.saturating_mul(stat.f_frsize), stat.f_bavail.saturating_mul(stat.f_frsize)))
+    }
+}
+
+/// Files that this process has locked.
+static LOCKED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+#[derive(Debug)]
+struct RealLock {
+    path: PathBuf,
+    /// The lock is held as long as this is open.
+    file: Option<File>,
+}
+
+impl Drop for RealLock {
+    fn drop(&mut self) {
+        self.file = None;
+        LOCKED.lock().remove(&self.path);
     }
 }
 

@@ -114,6 +114,14 @@ fn a_second_process_is_locked_out() {
     assert!(matches!(LogDir::open(context(disk.clone()), DIR), Err(OpenDirError::Locked(_))));
     dir.unlock().unwrap();
     open_dir(disk, DIR);
+    let temp = tempfile::tempdir().unwrap();
+    let dir = open_dir(RealDisk, temp.path());
+    for _ in 0..2 {
+        // Not even within one process, where the system would allow it.
+        assert!(matches!(LogDir::open(context(RealDisk), temp.path()), Err(OpenDirError::Locked(_))));
+    }
+    dir.unlock().unwrap();
+    open_dir(RealDisk, temp.path());
 }
 
 #[test]
