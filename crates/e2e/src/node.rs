@@ -51,7 +51,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// Formats a fresh directory and starts a node with extra lines of server.properties.
+    /// Formats a fresh directory and starts a node with extra lines of server.properties, in which `{home}` is its
+    /// directory; the last line of a setting counts.
     pub fn start(brand: Brand, extra: &str) -> Result<Node> {
         let mut node = Node::formatted(brand, extra, &[])?;
         node.launch()?;
@@ -89,6 +90,7 @@ impl Node {
              share.coordinator.state.topic.min.isr=1\n\
              group.initial.rebalance.delay.ms=0\n\
              {extra}\n",
+            extra = extra.replace("{home}", &node.home().display().to_string()),
             data = node.data().display(),
         );
         fs::write(node.properties(), properties).context("write server.properties")?;

@@ -1,7 +1,7 @@
 """A data directory's worth of topics, written in rounds which anyone can recompute.
 
 Arguments: BOOTSTRAP COMMAND LEDGER ROUND [killed]. `write` adds round ROUND to every topic and commits group offsets half
-way; `check` reads everything and compares it with rounds 0..ROUND. What the broker acknowledged (offset of each
+way; `transact` has a transactional producer commit, abort and commit; `check` reads everything and compares it with rounds 0..ROUND. What the broker acknowledged (offset of each
 record, commits) is kept in LEDGER, a JSON file, beside what the rounds say. After a kill, deleted records may be
 back: Kafka keeps the new log start in memory until its next checkpoint.
 """
@@ -43,7 +43,7 @@ def load():
     if os.path.exists(ledger_path):
         with open(ledger_path) as file:
             return json.load(file)
-    return {"offsets": {}, "committed": {}, "trimmed": {}}
+    return {"offsets": {}, "committed": {}, "trimmed": {}, "transactions": []}
 
 
 def save(ledger):
@@ -91,6 +91,22 @@ def write(ledger):
         future.result(20)
     for p in range(PARTITIONS):
         ledger["trimmed"][f"estate-trimmed {p}"] = trim
+    save(ledger)
+
+
+def transact(ledger):
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([NewTopic("estate-transactions", PARTITIONS, 1)])["estate-transactions"].result(20)
+    producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": "estate"})
+    producer.init_transactions(30)
+    for run, kept in enumerate([True, False, True, False, True]):
+        producer.begin_transaction()
+        for n in range(20):
+            producer.produce("estate-transactions", key=f"{run}-{n}", value="kept" if kept else "dropped", partition=n % PARTITIONS)
+            if kept:
+                ledger["transactions"].append(f"{run}-{n}")
+        producer.flush(30)
+        producer.commit_transaction(30) if kept else producer.abort_transaction(30)
     save(ledger)
 
 
@@ -142,6 +158,11 @@ def check(ledger):
             end = list(admin.list_offsets({where: OffsetSpec.latest()}).values())[0].result(20).offset
             if end != ends[partition]:
                 wrong.append(f"{topic}-{partition} ends at {end}, not {ends[partition]}")
+    if ledger["transactions"]:
+        # librdkafka reads what is committed only.
+        got = [key for _, _, key, _ in read("estate-transactions")]
+        if sorted(got) != sorted(ledger["transactions"]):
+            wrong.append(f"estate-transactions: {len(got)} committed records for {len(ledger['transactions'])}")
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "estate-group"})
     parts = [TopicPartition(*place.split(" ")[:1], int(place.split(" ")[1])) for place in ledger["committed"]]
     for part in consumer.committed(parts, timeout=20):
@@ -154,6 +175,8 @@ def check(ledger):
 ledger = load()
 if command == "write":
     write(ledger)
+elif command == "transact":
+    transact(ledger)
 else:
     wrong = check(ledger)
     if wrong:

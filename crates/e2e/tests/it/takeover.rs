@@ -11,7 +11,20 @@ use ottla_e2e::{artifacts, process, tools};
 
 use crate::Named;
 
-pub const TESTS: &[Named] = &[("clean_stop", || takeover(End::Stop)), ("kill", || takeover(End::Kill))];
+pub const TESTS: &[Named] = &[
+    ("clean_stop", || takeover([Brand::Apache, Brand::candidate(), Brand::Apache], End::Stop)),
+    ("kill", || takeover([Brand::Apache, Brand::candidate(), Brand::Apache], End::Kill)),
+    ("begun_by_the_candidate", || {
+        takeover([Brand::candidate(), Brand::Apache, Brand::candidate()], End::Stop)
+    }),
+];
+
+/// Two log directories, and intervals short enough that a killed broker is soon let in again.
+const PROPERTIES: &str = "log.dirs={home}/data,{home}/more
+offsets.topic.num.partitions=5
+log.cleaner.backoff.ms=200
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500";
 
 /// How a node is made to end.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -20,17 +33,17 @@ enum End {
     Kill,
 }
 
-fn takeover(end: End) -> Result<()> {
-    let mut node = Node::start(
-        Brand::Apache,
-        "offsets.topic.num.partitions=5\nlog.cleaner.backoff.ms=200\nbroker.session.timeout.ms=3000\nbroker.heartbeat.interval.ms=500",
-    )?;
+fn takeover(brands: [Brand; 3], end: End) -> Result<()> {
+    let mut node = Node::start(brands[0], PROPERTIES)?;
     estate(&node, end, "write", 0)?;
+    if brands[0] == Brand::Apache {
+        estate(&node, end, "transact", 0)?;
+    }
     configure(&node)?;
     let before = description(&node)?;
     let mut load = Load::start(&node, "takeover")?;
     load.await_progress(200)?;
-    for (round, brand) in [(1, Brand::candidate()), (2, Brand::Apache)] {
+    for (round, brand) in [(1, brands[1]), (2, brands[2])] {
         match end {
             End::Stop => drop(node.stop()?),
             End::Kill => node.kill()?,
