@@ -84,7 +84,12 @@ impl Session {
         let mut last_active = Instant::now();
         let mut idle_check = pin!(tokio::time::sleep(idle_max));
         loop {
-            self.take_frames().await?;
+            if let Err(error) = self.take_frames().await {
+                // What came before the fault is done and answered all the same.
+                self.enter_shards(0);
+                self.finish().await?;
+                return Err(error);
+            }
             if *stopping.borrow() {
                 return self.finish().await;
             }
