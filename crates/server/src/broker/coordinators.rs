@@ -28,7 +28,7 @@ use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot};
-use tracing::{error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::partition::{Acks, Completion, PartitionHandle, StagedAppend};
 use super::shard::Work;
@@ -381,7 +381,8 @@ impl Host {
         let now = clock::now();
         let counts = coordinator.counts();
         if counts != GroupCounts::default() {
-            info!(partition = %self.partition.name, epoch = self.epoch.0, ?counts, "loaded groups");
+            // A line for each of 50 partitions would fill the screen of a start.
+            debug!(partition = %self.partition.name, epoch = self.epoch.0, ?counts, "loaded groups");
         }
         let actions = coordinator.loaded(now);
         let mut active =

@@ -313,6 +313,8 @@ impl ControllerThread {
                 if let Some(stopped) = self.handle(now, message)? {
                     self.commit(now)?;
                     self.close()?;
+                    // Whoever waits may open the directory again: nothing of it is held any more.
+                    drop(self);
                     let _ = stopped.send(());
                     return Ok(());
                 }

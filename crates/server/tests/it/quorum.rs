@@ -161,9 +161,22 @@ async fn a_killed_node_registers_at_once_and_snapshots_carry_the_metadata() {
     while snapshots().len() < 2 {
         running.metadata.changed().await;
     }
-    // Killed: nothing is told to anybody. The thread ends when nobody can reach it.
-    drop(running);
-    directories.metadata.log_dir.unlock().unwrap();
+    // What a kill would leave at this moment, while the node goes on.
+    let killed = tempfile::tempdir().unwrap();
+    let parts = ["", "__cluster_metadata-0"];
+    for part in parts {
+        std::fs::create_dir_all(killed.path().join(part)).unwrap();
+        for entry in std::fs::read_dir(temp.path().join(part)).unwrap().map(Result::unwrap) {
+            let is_whole = !entry.file_name().to_string_lossy().ends_with(".part");
+            if entry.file_type().unwrap().is_file() && is_whole {
+                std::fs::copy(entry.path(), killed.path().join(part).join(entry.file_name())).unwrap();
+            }
+        }
+    }
+    running.controller.stop().await;
+    let config = crate::quorum::config(killed.path(), "");
+    let directory = killed.path().join("__cluster_metadata-0");
+    let snapshots = || snapshot::list(&RealDisk, &directory).unwrap();
 
     let newest = *snapshots().last().unwrap();
     let content = snapshot::read(&RealDisk, &directory.join(newest.file_name())).unwrap();
