@@ -162,7 +162,7 @@ fn run(command: &mut Command) -> Result<()> {
         Ok(output) => output,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             bail!(
-                "`{name}` is not installed; the e2e suites need java 17, mvn, python3, go, node with npm, kcat and cmake"
+                "`{name}` is not installed; the e2e suites need java 17, mvn, python3, go, node with npm, kcat, g++ and make"
             )
         }
         Err(error) => return Err(error).with_context(|| format!("run {name}")),

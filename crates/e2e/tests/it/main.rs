@@ -1,7 +1,7 @@
 //! All black-box suites in one binary; `cargo test -p ottla-e2e -- tools::` selects a part.
 //!
-//! They need an ottla binary (`cargo build --release`, or `OTTLA_BIN`), java 17, mvn, python3, go, node, kcat
-//! and cmake. Tests run one after the other, as they share two nodes and few cores.
+//! They need an ottla binary (`cargo build --release`, or `OTTLA_BIN`), java 17, mvn, python3, go, node, kcat,
+//! g++ and make. Tests run one after the other, as they share two nodes and few cores.
 
 mod clients;
 mod crashes;
