@@ -50,7 +50,8 @@ pub async fn serve(
     match session.run(stopping).await {
         Ok(()) => {}
         Err(error) => {
-            // What was asked before the frame that broke the protocol is answered.
+            // What was asked before the frame that broke the protocol is done, and answered.
+            session.enter_shards(0);
             if error.kind() == io::ErrorKind::InvalidData {
                 let _ = tokio::time::timeout(LAST_ANSWERS_TIMEOUT, session.finish()).await;
             }
@@ -84,12 +85,7 @@ impl Session {
         let mut last_active = Instant::now();
         let mut idle_check = pin!(tokio::time::sleep(idle_max));
         loop {
-            if let Err(error) = self.take_frames().await {
-                // What came before the fault is done and answered all the same.
-                self.enter_shards(0);
-                self.finish().await?;
-                return Err(error);
-            }
+            self.take_frames().await?;
             if *stopping.borrow() {
                 return self.finish().await;
             }
