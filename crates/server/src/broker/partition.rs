@@ -305,7 +305,12 @@ impl Partition {
 
     /// Acknowledges what a finished sync covers, or refuses everything if it failed: such data may be gone.
     pub fn synced(&mut self, result: Result<(), StorageError>) {
-        let failed = result.err().map(|error| error.error_code());
+        // An offline log syncs no more: whoever waits is refused, or would wait for ever.
+        let failed = match result {
+            Err(error) => Some(error.error_code()),
+            Ok(()) if self.log.is_offline() => Some(ErrorCode::KafkaStorageError),
+            Ok(()) => None,
+        };
         while let Some((last_offset, ..)) = self.unsynced.front() {
             if failed.is_none() && *last_offset >= self.log.synced_offset() {
                 break;
