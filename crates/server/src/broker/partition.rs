@@ -323,3 +323,67 @@ impl Partition {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ottla_commit_log::disk::SimFault;
+    use ottla_commit_log::{FileCache, LogConfig, LogContext, LogDir, SimDisk, TailBudget};
+    use ottla_record::validate;
+    use ottla_record::{BatchBuilder, Compression};
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn batch(partition: &TopicPartition) -> ValidBatch {
+        let mut builder = BatchBuilder::new(Compression::NONE);
+        builder.append(Millis(1), None, Some(b"value"));
+        let batch = validate::request_batch(&builder.build(), 13).unwrap();
+        validate::produce_batch(batch, &ProduceRules::default(), partition, Millis(1)).unwrap()
+    }
+
+    /// A failed write takes the log offline. Appends that were written before and wait for their sync must be
+    /// refused then: nothing will sync them, and a producer would wait for ever.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn appends_that_wait_for_a_sync_are_refused_when_the_log_goes_offline() {
+        let disk = SimDisk::new();
+        let context =
+            LogContext { files: FileCache::new(Arc::new(disk.clone()), 16), tails: TailBudget::new(1 << 20) };
+        let name = TopicPartition::new("t", 0);
+        let dir = LogDir::open(context, "/data").unwrap();
+        let log = dir.create_log(&name, Uuid::ONE, LogConfig::default(), Millis(1)).unwrap();
+        let shard = Shard::new();
+        let owner = Arc::clone(&shard);
+        let (answer, answered) = oneshot::channel();
+        shard
+            .run(move |state| {
+                let place = (Uuid::ONE, Syncer::new());
+                let slot = state.add(|slot| {
+                    Partition::new(log, Uuid::ONE, false, ProduceRules::default(), (owner, slot), place)
+                });
+                let partition = state.partition(slot).unwrap();
+                partition.durability = Durability::Fsync;
+                partition.become_leader(LeaderEpoch(0));
+                let mut append = |completion, batch| {
+                    partition.stage(StagedAppend { batch, acks: Acks::All, completion }, Millis(1));
+                    partition.write_staged();
+                };
+                append(
+                    Completion::Call(Box::new(move |outcome| answer.send(outcome.error).unwrap())),
+                    batch(&name),
+                );
+                disk.inject(SimFault::FailWrite(0));
+                append(
+                    Completion::Call(Box::new(|outcome| {
+                        assert_eq!(outcome.error, ErrorCode::KafkaStorageError);
+                    })),
+                    batch(&name),
+                );
+            })
+            .await;
+        let error =
+            tokio::time::timeout(Duration::from_secs(10), answered).await.expect("an answer").unwrap();
+        assert_eq!(error, ErrorCode::KafkaStorageError);
+    }
+}
