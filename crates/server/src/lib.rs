@@ -10,4 +10,5 @@ pub mod network;
 pub mod node;
 pub mod quorum;
 mod random;
+pub mod rpc;
 pub mod storage;

@@ -12,9 +12,11 @@ mod buffer;
 mod connection;
 mod listener;
 mod outgoing;
+mod rpc_channel;
 
 pub use budget::{Budget, Charge};
 pub use buffer::BufferPool;
 pub use connection::{Connection, ConnectionLimits, FrameError, Received};
 pub use listener::{AcceptLimits, Admission, Admitted, ListenError, Listener};
 pub use outgoing::{FileRange, FileSource, Outgoing, Segment};
+pub use rpc_channel::RpcChannel;

@@ -6,4 +6,5 @@ mod golden_metadata;
 mod node;
 mod quorum;
 mod quorum_crash;
+mod rpc;
 mod storage;
