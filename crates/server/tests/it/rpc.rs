@@ -55,7 +55,8 @@ async fn answer(stream: &mut TcpStream, version: i16, response: &ApiVersionsResp
 async fn an_older_peer_is_asked_again_in_its_version() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let row = |api_key: ApiKey, max_version| ApiVersion { api_key: api_key as i16, min_version: 0, max_version };
+    let row =
+        |api_key: ApiKey, max_version| ApiVersion { api_key: api_key as i16, min_version: 0, max_version };
     let refusal = ApiVersionsResponse {
         error_code: ErrorCode::UnsupportedVersion.code(),
         api_keys: vec![row(ApiKey::ApiVersions, 4)],
