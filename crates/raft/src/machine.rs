@@ -4,71 +4,9 @@ use ottla_model::{LeaderEpoch, Millis, NodeId, Offset};
 
 use crate::leader::Leader;
 use crate::{
-    ControlRecord, Endpoint, Progress, QuorumState, ReplicaKey, VersionRange, Voter, VoterHistory, VoterSet,
+    Actions, Append, Body, ControlRecord, Endpoint, Event, Identity, LogPosition, LogShape, Progress,
+    QuorumState, RaftConfig, ReplicaKey, VersionRange, Voter, VoterHistory, VoterSet,
 };
-
-/// Who this node is.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    pub key: ReplicaKey,
-    /// Its advertised controller listeners, the default one first.
-    pub endpoints: Vec<Endpoint>,
-    pub kraft_version: VersionRange,
-}
-
-/// Where a log ends: the offset after its last record, and that record's epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogPosition {
-    pub offset: Offset,
-    pub epoch: LeaderEpoch,
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The node is up; comes first, once.
-    Start,
-    /// The last [`Actions::store`] is on disk.
-    Stored,
-    /// Everything appended below `end` is on disk.
-    Flushed { end: Offset },
-    /// The node's own service wants this many records appended as one batch.
-    Propose { records: u32 },
-    /// A replica asked for what follows `end`, after its position was found valid.
-    Fetched { replica: ReplicaKey, end: Offset },
-    /// The `kraft.version` feature is to become this.
-    SetKRaftVersion(i16),
-    /// Stop leading, in this epoch for good.
-    Resign,
-}
-
-/// What to do, in the order of the fields. Nothing of a later step may be done before `store` is on disk.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Actions {
-    /// Write and sync this, then say [`Event::Stored`].
-    pub store: Option<QuorumState>,
-    /// Append these batches; sync the log at the next convenient moment, then say [`Event::Flushed`].
-    pub append: Vec<Append>,
-    /// Everything below is committed.
-    pub high_watermark: Option<Offset>,
-}
-
-/// One batch to append.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Append {
-    pub base: Offset,
-    pub epoch: LeaderEpoch,
-    pub body: Body,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Body {
-    Control(Vec<ControlRecord>),
-    /// The records of the [`Event::Propose`] that is being answered.
-    Proposed {
-        records: u32,
-    },
-}
 
 /// Why the machine cannot run with what it found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,10 +30,15 @@ pub struct Replicas {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
+    /// Knows no leader of its epoch.
     Unattached,
-    /// Voted for itself and waits for that to be on disk.
+    /// Asks whether it would be elected, in the old epoch still.
+    Prospective,
+    /// Voted for itself.
     Candidate,
     Leader,
+    Follower,
+    /// Led this epoch once and does not any more.
     Resigned,
 }
 
@@ -118,13 +61,14 @@ pub struct Raft {
 }
 
 impl Raft {
-    /// `stored` is what `quorum-state` says, `end` where the log ends and `history` its voters.
+    /// `stored` is what `quorum-state` says, `log` what the log holds and `history` its voters.
     pub fn new(
-        me: Identity,
+        config: RaftConfig,
         stored: QuorumState,
-        end: LogPosition,
+        log: LogShape,
         history: VoterHistory,
     ) -> Result<Self, StartError> {
+        let (me, end) = (config.me, log.end);
         let voters = history.latest();
         if voters.is_empty() {
             return Err(StartError::NoVoters);
@@ -161,7 +105,23 @@ impl Raft {
                 }
                 Actions::default()
             }
+            _ => Actions::default(),
         }
+    }
+
+    /// When [`Event::Tick`] is due; [`Millis::MAX`]: never.
+    pub fn deadline(&self) -> Millis {
+        Millis::MAX
+    }
+
+    /// Whether the node may end after [`Event::Shutdown`]: it is not a leader whose successor is not yet known.
+    pub fn may_stop(&self) -> bool {
+        true
+    }
+
+    /// Where the leader is reached, by listener; empty where not known.
+    pub fn leader_endpoints(&self) -> &[Endpoint] {
+        if self.is_leader() { &self.me.endpoints } else { &[] }
     }
 
     pub fn role(&self) -> Role {

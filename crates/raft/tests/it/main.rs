@@ -10,8 +10,8 @@ use std::path::Path;
 
 use ottla_model::{LeaderEpoch, Millis, NodeId, Offset, Uuid};
 use ottla_raft::{
-    Actions, Body, ControlRecord, Endpoint, Event, Identity, LogPosition, QuorumState, Raft, ReplicaKey,
-    VersionRange, Voter, VoterHistory, VoterSet,
+    Actions, Body, ControlRecord, Endpoint, Event, Identity, LogPosition, LogShape, QuorumState, Raft,
+    RaftConfig, ReplicaKey, VersionRange, Voter, VoterHistory, VoterSet,
 };
 
 const SUPPORTED: VersionRange = VersionRange { min: 0, max: 1 };
@@ -104,12 +104,15 @@ fn create(arguments: &[&str]) -> Result<Raft, ottla_raft::StartError> {
     };
     let end =
         LogPosition { offset: Offset(number("end", 0)), epoch: LeaderEpoch(number("end_epoch", 0) as i32) };
-    Raft::new(
-        Identity { key: me.key, endpoints: me.endpoints, kraft_version: SUPPORTED },
-        stored,
+    let me = Identity { key: me.key, endpoints: me.endpoints, kraft_version: SUPPORTED };
+    let log = LogShape {
+        start: Offset::ZERO,
         end,
-        history,
-    )
+        flushed: Offset::ZERO,
+        epochs: vec![(end.epoch, Offset::ZERO)],
+        snapshots: Vec::new(),
+    };
+    Raft::new(RaftConfig::new(me), stored, log, history)
 }
 
 fn voter(text: &str) -> Voter {

@@ -19,7 +19,7 @@ use ottla_model::{Millis, NodeId, Offset, Uuid};
 use ottla_protocol::Str;
 use ottla_protocol::api::controller_registration::{ControllerRegistrationRequest, Feature, Listener};
 use ottla_protocol::records::metadata::MetadataRecord;
-use ottla_raft::{Identity, ReplicaKey, VersionRange, Voter, VoterSet};
+use ottla_raft::{Identity, RaftConfig, ReplicaKey, VersionRange, Voter, VoterSet};
 use tokio::sync::watch;
 
 use super::handle::{Atomicity, ControllerError, ControllerHandle, Decision, Message, QuorumInfo, Release};
@@ -101,7 +101,7 @@ pub fn start(options: Options<'_>) -> Result<Running, StartError> {
     let disk = Arc::new(RealDisk);
     let view = log.view();
     let (driver, mut recovered) =
-        Driver::open(DriverOptions { identity, configured_voters, disk, log }, now)?;
+        Driver::open(DriverOptions { config: RaftConfig::new(identity), configured_voters, disk, log }, now)?;
     let from_4_3 = options.directories.metadata.log_dir.path().join(crate::storage::BOOTSTRAP_CHECKPOINT);
     if driver.raft().end().offset == Offset::ZERO && from_4_3.exists() {
         let content =

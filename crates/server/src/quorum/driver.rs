@@ -14,8 +14,8 @@ use ottla_model::{LeaderEpoch, Millis, Offset};
 use ottla_protocol::EncodeError;
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_raft::{
-    Actions, Append, Body, ControlRecord, Event, Identity, LogPosition, QuorumState, Raft, Replicas,
-    StartError, VoterHistory, VoterSet,
+    Actions, Append, Body, ControlRecord, Event, LogPosition, LogShape, QuorumState, Raft, RaftConfig,
+    Replicas, StartError, VoterHistory, VoterSet,
 };
 use ottla_record::{Batch, Batches};
 
@@ -27,7 +27,7 @@ use super::state_file::{self, StateFileError};
 const READ_BYTES: usize = 4 << 20;
 
 pub struct DriverOptions {
-    pub identity: Identity,
+    pub config: RaftConfig,
     /// `controller.quorum.voters`, for a quorum without voters in its log.
     pub configured_voters: VoterSet,
     pub disk: Arc<dyn Disk>,
@@ -97,7 +97,7 @@ pub struct Driver {
 impl Driver {
     /// Reads `quorum-state`, the newest snapshot and the log behind it. Nothing has been written when this returns.
     pub fn open(options: DriverOptions, now: Millis) -> Result<(Self, Recovered), QuorumError> {
-        let DriverOptions { identity, configured_voters, disk, mut log } = options;
+        let DriverOptions { config, configured_voters, disk, mut log } = options;
         let directory = log.path().to_path_buf();
         snapshot::remove_leftovers(&*disk, &directory)?;
         let snapshots = snapshot::list(&*disk, &directory)?;
@@ -137,8 +137,15 @@ impl Driver {
             Err(source) => return Err(QuorumError::Io { action: "read", path: state_path, source }),
         };
         let epoch = if ahead { newest.map_or(last_epoch, |id| id.epoch) } else { last_epoch };
-        let end = LogPosition { offset: log.log_end_offset(), epoch };
-        let raft = Raft::new(identity, stored, end, history)?;
+        let position = |id: &SnapshotId| LogPosition { epoch: id.epoch, offset: id.end };
+        let shape = LogShape {
+            start: log.log_start_offset(),
+            end: LogPosition { offset: log.log_end_offset(), epoch },
+            flushed: log.synced_offset(),
+            epochs: log.epochs().entries().iter().map(|entry| (entry.epoch, entry.start_offset)).collect(),
+            snapshots: snapshots.iter().filter(|id| **id != SnapshotId::BOOTSTRAP).map(position).collect(),
+        };
+        let raft = Raft::new(config, stored, shape, history)?;
         Ok((Self { raft, log, disk, directory, undelivered }, recovered))
     }
 
@@ -243,7 +250,7 @@ impl Driver {
     fn step(&mut self, now: Millis, event: Event) -> Result<(), QuorumError> {
         let mut event = Some(event);
         while let Some(next) = event.take() {
-            let Actions { store, append, high_watermark } = self.raft.step(now, next);
+            let Actions { store, append, high_watermark, .. } = self.raft.step(now, next);
             if let Some(state) = store {
                 self.store(&state)?;
                 event = Some(Event::Stored);

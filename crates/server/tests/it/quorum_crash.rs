@@ -10,7 +10,7 @@ use ottla_commit_log::{Disk, FileCache, LogConfig, LogContext, LogDir, SimDisk, 
 use ottla_model::{LeaderEpoch, Millis, Offset, Uuid};
 use ottla_protocol::Str;
 use ottla_protocol::records::metadata::{MetadataRecord, TopicRecord};
-use ottla_raft::{Identity, ReplicaKey};
+use ottla_raft::{Identity, RaftConfig, ReplicaKey};
 use ottla_server::quorum::snapshots::{SnapshotLimits, Snapshots};
 use ottla_server::quorum::{
     Committed, Driver, DriverOptions, KRAFT_VERSIONS, controller_endpoints, snapshot,
@@ -72,7 +72,8 @@ impl Node {
         let log_config = LogConfig { segment_bytes: 400, ..LogConfig::metadata_log() };
         let log = dir.open_metadata_log(log_config, now)?;
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        let options = DriverOptions { identity, configured_voters: Default::default(), disk, log };
+        let config = RaftConfig::new(identity);
+        let options = DriverOptions { config, configured_voters: Default::default(), disk, log };
         let (driver, recovered) = Driver::open(options, now)?;
         let snapshots = Snapshots::new(LIMITS, recovered.snapshot, now);
         let known = recovered.records.iter().filter_map(name).collect();
