@@ -10,8 +10,10 @@ use ottla_protocol::api::controller_registration::ControllerRegistrationRequest;
 use ottla_protocol::records::metadata::{
     BrokerEndpoint, BrokerFeature, BrokerRegistrationChangeRecord, ControllerEndpoint, ControllerFeature,
     MetadataRecord, RegisterBrokerRecord, RegisterControllerRecord, UnregisterBrokerRecord,
+    UnregisterControllerRecord,
 };
 
+use crate::directories::DirectoryControl;
 use crate::heartbeats::{BrokerState, Heartbeats, Wishes};
 use crate::replication::{BrokerChange, ReplicationControl};
 use crate::{Outcome, Refusal, State};
@@ -46,8 +48,9 @@ impl ClusterControl<'_> {
         let id = NodeId(request.broker_id);
         let existing = self.state.broker(id);
         let same_incarnation = existing.filter(|broker| broker.incarnation == request.incarnation_id);
-        // The broker of this process is alive in no other one: the node's directories are locked.
-        let other_may_live = id != self.state.config.node_id && self.heartbeats.has_valid_session(now, id);
+        // The broker of this very process is alive in no other one: the node's directories are locked.
+        let is_own = self.state.config.incarnation == Some(request.incarnation_id);
+        let other_may_live = !is_own && self.heartbeats.has_valid_session(now, id);
         if existing.is_some() && same_incarnation.is_none() && other_may_live {
             let message = "Another broker is registered with that broker id.";
             return Err(Refusal::new(ErrorCode::DuplicateBrokerRegistration, message));
@@ -65,7 +68,7 @@ impl ClusterControl<'_> {
         if same_incarnation.is_none() && existing.is_some() {
             let clean = !self.state.elr_enabled()
                 || existing.is_some_and(|broker| broker.epoch == BrokerEpoch(request.previous_broker_epoch));
-            let change = if clean { BrokerChange::Gone(id) } else { BrokerChange::UncleanlyBack(id) };
+            let change = if clean { BrokerChange::Gone(id) } else { BrokerChange::Lost(id) };
             records.extend(ReplicationControl { state: self.state }.on_broker(change));
         }
         let epoch = same_incarnation.map_or(next_offset.0, |broker| broker.epoch.0);
@@ -174,18 +177,19 @@ impl ClusterControl<'_> {
         let (current, next) =
             self.heartbeats.next_state(id, wishes, registered, || replication.leads_any(id));
         let mut records = Vec::new();
-        if next == BrokerState::ControlledShutdown {
-            if !self.state.broker(id).is_some_and(|broker| broker.in_controlled_shutdown) {
-                records.push(change(id, epoch, |record| record.in_controlled_shutdown = 1));
-            }
-            records.extend(replication.on_broker(BrokerChange::Gone(id)));
-        } else if next != current {
+        if next != current {
             match next {
                 BrokerState::Unfenced => {
                     records.push(change(id, epoch, |record| record.fenced = UNFENCE));
                     records.extend(replication.on_broker(BrokerChange::Unfenced(id)));
                 }
-                _ => records.extend(self.fence(id)),
+                BrokerState::ControlledShutdown => {
+                    if !self.state.broker(id).is_some_and(|broker| broker.in_controlled_shutdown) {
+                        records.push(change(id, epoch, |record| record.in_controlled_shutdown = 1));
+                    }
+                    records.extend(replication.on_broker(BrokerChange::Gone(id)));
+                }
+                BrokerState::Fenced | BrokerState::ShutdownNow => records.extend(self.fence(id)),
             }
         }
         if self.state.has_directories() {
@@ -216,7 +220,7 @@ impl ClusterControl<'_> {
         if lost.is_empty() {
             return Vec::new();
         }
-        let mut records = ReplicationControl { state: self.state }.on_offline_directories(id, &lost);
+        let mut records = DirectoryControl { state: self.state }.on_offline(id, &lost);
         records.push(change(id, epoch, |record| record.log_dirs = left));
         records
     }
@@ -234,7 +238,7 @@ impl ClusterControl<'_> {
             let message = format!("Broker ID {id} is not currently registered");
             return Err(Refusal::new(ErrorCode::BrokerIdNotRegistered, message));
         };
-        let mut records = ReplicationControl { state: self.state }.on_broker(BrokerChange::Gone(id));
+        let mut records = ReplicationControl { state: self.state }.on_broker(BrokerChange::Lost(id));
         records.push(MetadataRecord::UnregisterBroker(UnregisterBrokerRecord {
             broker_id: id.0,
             broker_epoch: broker.epoch.0,
@@ -269,6 +273,18 @@ impl ClusterControl<'_> {
             end_points: request.listeners.iter().map(endpoint).collect(),
             features: request.features.iter().map(feature).collect(),
         })])
+    }
+
+    pub fn unregister_controller(&self, id: NodeId) -> Result<Vec<MetadataRecord>, Refusal> {
+        if !self.state.metadata_version().supports_unregister_controller() {
+            let message = "The current MetadataVersion is too old to support controller unregistrations.";
+            return Err(Refusal::new(ErrorCode::UnsupportedVersion, message));
+        }
+        if self.state.image.cluster.controller(id).is_none() {
+            let message = format!("Controller ID {id} is not currently registered");
+            return Err(Refusal::new(ErrorCode::ControllerIdNotRegistered, message));
+        }
+        Ok(vec![MetadataRecord::UnregisterController(UnregisterControllerRecord { controller_id: id.0 })])
     }
 }
 

@@ -12,6 +12,9 @@ use ottla_protocol::api::alter_partition::{AlterPartitionRequest, AlterPartition
 use ottla_protocol::api::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse,
 };
+use ottla_protocol::api::assign_replicas_to_dirs::{
+    AssignReplicasToDirsRequest, AssignReplicasToDirsResponse,
+};
 use ottla_protocol::api::broker_heartbeat::{BrokerHeartbeatRequest, BrokerHeartbeatResponse};
 use ottla_protocol::api::broker_registration::{BrokerRegistrationRequest, BrokerRegistrationResponse};
 use ottla_protocol::api::controller_registration::{
@@ -28,6 +31,7 @@ use ottla_protocol::api::list_partition_reassignments::{
     ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
 };
 use ottla_protocol::api::unregister_broker::{UnregisterBrokerRequest, UnregisterBrokerResponse};
+use ottla_protocol::api::unregister_controller::{UnregisterControllerRequest, UnregisterControllerResponse};
 use ottla_protocol::api::update_features::UpdateFeaturesRequest;
 use ottla_protocol::records::metadata::{
     AbortTransactionRecord, BeginTransactionRecord, EndTransactionRecord, MetadataRecord, NoOpRecord,
@@ -35,6 +39,7 @@ use ottla_protocol::records::metadata::{
 
 use crate::cluster::ClusterControl;
 use crate::configs::ConfigControl;
+use crate::directories::DirectoryControl;
 use crate::features::{FeatureControl, FeatureOutcome, min_isr_records};
 use crate::heartbeats::{BrokerState, Heartbeats};
 use crate::outcome::code_and_message;
@@ -42,13 +47,14 @@ use crate::producer_ids::ProducerIdControl;
 use crate::reassignment::ReassignmentControl;
 use crate::replication::ReplicationControl;
 use crate::topics::TopicControl;
-use crate::{ControllerConfig, Outcome, Random, State};
+use crate::{ControllerConfig, Outcome, Random, Refusal, State};
 
 /// The most records one atomic batch may have.
 pub const RECORDS_PER_BATCH_MAX: usize = 10_000;
 
-/// Elections of one round of balancing.
-const ELECTIONS_PER_ROUND: usize = 1000;
+/// Elections of one round of [`Controller::balance_leaders`] and [`Controller::elect_uncleanly`]: after a full round
+/// there may be more to do.
+pub const ELECTIONS_PER_ROUND: usize = 1000;
 
 /// Decides for the whole cluster while this node leads the quorum.
 ///
@@ -220,6 +226,25 @@ impl Controller {
         }
     }
 
+    pub fn assign_replicas_to_dirs(
+        &self,
+        request: &AssignReplicasToDirsRequest,
+    ) -> Outcome<AssignReplicasToDirsResponse> {
+        let state = self.state();
+        let cluster = ClusterControl { state: &state, heartbeats: &self.heartbeats };
+        let checked = match state.has_directories() {
+            true => cluster.check_epoch(NodeId(request.broker_id), request.broker_epoch),
+            false => Err(Refusal::bare(ErrorCode::UnsupportedVersion)),
+        };
+        match checked {
+            Ok(()) => DirectoryControl { state: &state }.assign(request),
+            Err(refusal) => Outcome::answer(AssignReplicasToDirsResponse {
+                error_code: refusal.code.code(),
+                ..Default::default()
+            }),
+        }
+    }
+
     pub fn allocate_producer_ids(
         &self,
         request: &AllocateProducerIdsRequest,
@@ -305,16 +330,23 @@ impl Controller {
         Outcome::new(result.unwrap_or_default(), response)
     }
 
-    /// Fences one broker whose session is over; empty if there is none. Called every eighth of a session.
+    pub fn unregister_controller(
+        &self,
+        request: &UnregisterControllerRequest,
+    ) -> Outcome<UnregisterControllerResponse> {
+        let result = ClusterControl { state: &self.state(), heartbeats: &self.heartbeats }
+            .unregister_controller(NodeId(request.controller_id));
+        let (error_code, error_message) = code_and_message(&result);
+        let response = UnregisterControllerResponse { error_code, error_message, ..Default::default() };
+        Outcome::new(result.unwrap_or_default(), response)
+    }
+
+    /// Fences one broker whose session is over; empty if there is none. Called every eighth of a session, and again
+    /// at once when it fenced one: the next must see where that one's partitions went.
     pub fn fence_stale_broker(&self, now: Millis) -> Vec<MetadataRecord> {
-        match self.heartbeats.stale(now) {
-            // The broker of this very process cannot have died: its thread was only late.
-            Some(id) if id != self.config.node_id => {
-                tracing::info!(broker = id.0, "fencing a broker that has not been heard of");
-                ClusterControl { state: &self.state(), heartbeats: &self.heartbeats }.fence(id)
-            }
-            _ => Vec::new(),
-        }
+        let Some(id) = self.heartbeats.stale(now, self.config.node_id) else { return Vec::new() };
+        tracing::info!(broker = id.0, "fencing a broker that has not been heard of");
+        ClusterControl { state: &self.state(), heartbeats: &self.heartbeats }.fence(id)
     }
 
     /// Moves leaders back to preferred replicas (`auto.leader.rebalance.enable`).

@@ -87,12 +87,13 @@ impl Heartbeats {
             .is_some_and(|session| !session.fenced && now - session.last_contact <= self.session_timeout_ms)
     }
 
-    /// The unfenced broker not heard of for longest, if its session is over.
-    pub fn stale(&self, now: Millis) -> Option<NodeId> {
+    /// The unfenced broker not heard of for longest, if its session is over. Not `own`, the one in this process:
+    /// it cannot have died, its thread was only late.
+    pub fn stale(&self, now: Millis, own: NodeId) -> Option<NodeId> {
         let oldest = self
             .brokers
             .iter()
-            .filter(|(_, session)| !session.fenced)
+            .filter(|(id, session)| !session.fenced && **id != own)
             .min_by_key(|(_, session)| session.last_contact);
         oldest.map(|(&id, _)| id).filter(|&id| !self.has_valid_session(now, id))
     }
@@ -153,6 +154,7 @@ mod tests {
     use super::*;
 
     const ID: NodeId = NodeId(1);
+    const OWN: NodeId = NodeId(100);
 
     fn wishes(fence: bool, shut_down: bool, offset: i64) -> Wishes {
         Wishes { fence, shut_down, metadata_offset: Offset(offset) }
@@ -194,10 +196,10 @@ mod tests {
         let mut heartbeats = Heartbeats::new(9000);
         heartbeats.register(Millis(0), ID, false);
         heartbeats.register(Millis(50), NodeId(2), true);
-        assert_eq!(heartbeats.stale(Millis(9000)), None);
-        assert_eq!(heartbeats.stale(Millis(9001)), Some(ID));
+        assert_eq!(heartbeats.stale(Millis(9000), OWN), None);
+        assert_eq!(heartbeats.stale(Millis(9001), OWN), Some(ID));
         heartbeats.set_fenced(ID, true);
-        assert_eq!(heartbeats.stale(Millis(9001)), None);
+        assert_eq!(heartbeats.stale(Millis(9001), OWN), None);
         assert!(!heartbeats.has_valid_session(Millis(1), ID));
     }
 }

@@ -14,6 +14,7 @@ mod bootstrap;
 mod cluster;
 mod configs;
 mod controller;
+mod directories;
 mod features;
 mod heartbeats;
 mod outcome;
@@ -28,7 +29,7 @@ mod topic_names;
 mod topics;
 
 pub use bootstrap::bootstrap_or_default;
-pub use controller::{Controller, RECORDS_PER_BATCH_MAX, TOO_MANY_RECORDS};
+pub use controller::{Controller, ELECTIONS_PER_ROUND, RECORDS_PER_BATCH_MAX, TOO_MANY_RECORDS};
 pub use features::FeatureOutcome;
 pub use outcome::{Outcome, Refusal};
 pub use placement::{PlacementError, UsableBroker, place};

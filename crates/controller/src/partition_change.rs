@@ -17,15 +17,6 @@ pub(crate) enum Election {
     Unclean,
 }
 
-/// Brokers that this change treats otherwise than their registration says.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Exceptions {
-    /// Goes away, or came back without what it had.
-    pub gone: Option<NodeId>,
-    /// About to be unfenced.
-    pub back: Option<NodeId>,
-}
-
 /// The partition as it shall be; [`Self::build`] elects and gives the record with what differs.
 pub(crate) struct PartitionChange<'a> {
     state: &'a State<'a>,
@@ -34,14 +25,17 @@ pub(crate) struct PartitionChange<'a> {
     index: i32,
     partition: &'a PartitionRegistration,
     pub election: Election,
-    pub exceptions: Exceptions,
+    /// Goes away, whatever its registration says.
+    gone: Option<NodeId>,
+    /// About to be unfenced.
+    back: Option<NodeId>,
     pub isr: Vec<NodeId>,
     pub replicas: Vec<NodeId>,
     pub removing: Vec<NodeId>,
     pub adding: Vec<NodeId>,
     pub recovery_state: LeaderRecoveryState,
-    /// Lost what it had: is no eligible leader any more.
-    pub uncleanly_shut_down: Option<NodeId>,
+    /// Does not have what it had.
+    lost: Option<NodeId>,
     /// Directories that replicas move to.
     pub directories: Vec<(NodeId, Uuid)>,
 }
@@ -61,13 +55,14 @@ impl<'a> PartitionChange<'a> {
             index,
             partition,
             election: Election::Online,
-            exceptions: Exceptions::default(),
+            gone: None,
+            back: None,
             isr: partition.isr.clone(),
             replicas: partition.replicas.clone(),
             removing: partition.removing_replicas.clone(),
             adding: partition.adding_replicas.clone(),
             recovery_state: partition.leader_recovery_state,
-            uncleanly_shut_down: None,
+            lost: None,
             directories: Vec::new(),
         }
     }
@@ -78,6 +73,23 @@ impl<'a> PartitionChange<'a> {
             self.election = Election::Unclean;
         }
         self
+    }
+
+    /// Takes a broker out of the in-sync replicas, and out of the election.
+    pub fn without(mut self, gone: NodeId) -> Self {
+        self.gone = Some(gone);
+        self.isr.retain(|&replica| replica != gone);
+        self
+    }
+
+    /// As [`Self::without`]; the broker does not have what it had, and is no eligible leader any more.
+    pub fn without_lost(self, lost: NodeId) -> Self {
+        Self { lost: Some(lost), ..self.without(lost) }
+    }
+
+    /// Takes a broker that is about to be unfenced for active.
+    pub fn with(self, back: NodeId) -> Self {
+        Self { back: Some(back), ..self }
     }
 
     /// The record for this change; `None` if nothing changes.
@@ -155,9 +167,8 @@ impl<'a> PartitionChange<'a> {
             return Vec::new();
         }
         let candidates = self.partition.elr.iter().chain(&self.partition.isr).copied();
-        let mut elr: Vec<NodeId> = candidates
-            .filter(|replica| !self.isr.contains(replica) && self.uncleanly_shut_down != Some(*replica))
-            .collect();
+        let mut elr: Vec<NodeId> =
+            candidates.filter(|replica| !self.isr.contains(replica) && self.lost != Some(*replica)).collect();
         elr.sort_unstable();
         elr.dedup();
         elr
@@ -196,10 +207,10 @@ impl<'a> PartitionChange<'a> {
     }
 
     fn is_acceptable(&self, replica: NodeId) -> bool {
-        if self.exceptions.gone == Some(replica) {
+        if self.gone == Some(replica) {
             return false;
         }
-        (self.exceptions.back == Some(replica) || self.state.is_active(replica))
+        (self.back == Some(replica) || self.state.is_active(replica))
             && self.state.has_online_directory(replica, self.partition)
     }
 

@@ -13,7 +13,7 @@ use ottla_protocol::api::elect_leaders::{
 use ottla_protocol::records::metadata::MetadataRecord;
 
 use crate::outcome::code_and_message;
-use crate::partition_change::{Election, Exceptions, PartitionChange, ids};
+use crate::partition_change::{Election, PartitionChange, ids};
 use crate::{Outcome, Refusal, State};
 
 pub(crate) struct ReplicationControl<'a> {
@@ -23,10 +23,10 @@ pub(crate) struct ReplicationControl<'a> {
 /// Why a broker's partitions are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BrokerChange {
-    /// Fenced, shutting down, unregistered, or back as a new incarnation after a clean stop.
+    /// Fenced, shutting down, or back as a new incarnation after a clean stop.
     Gone(NodeId),
-    /// Back as a new incarnation that may have lost what was not synced.
-    UncleanlyBack(NodeId),
+    /// Unregistered, or back as a new incarnation that may have lost what was not synced.
+    Lost(NodeId),
     /// About to be unfenced.
     Unfenced(NodeId),
 }
@@ -39,9 +39,7 @@ impl ReplicationControl<'_> {
             for (&index, partition) in topic.partitions.iter() {
                 let concerned = match change {
                     BrokerChange::Gone(id) => partition.isr.contains(&id),
-                    BrokerChange::UncleanlyBack(id) => {
-                        partition.isr.contains(&id) || partition.elr.contains(&id)
-                    }
+                    BrokerChange::Lost(id) => partition.isr.contains(&id) || partition.elr.contains(&id),
                     BrokerChange::Unfenced(id) => {
                         !partition.leader.is_some() && partition.replicas.contains(&id)
                     }
@@ -50,43 +48,13 @@ impl ReplicationControl<'_> {
                     continue;
                 }
                 let builder = PartitionChange::new(self.state, &topic.name, topic.id, index, partition);
-                let mut builder = builder.with_topics_election();
-                match change {
-                    BrokerChange::Gone(id) => {
-                        builder.exceptions = Exceptions { gone: Some(id), back: None };
-                        builder.isr.retain(|&replica| replica != id);
-                    }
-                    BrokerChange::UncleanlyBack(id) => {
-                        builder.exceptions = Exceptions { gone: Some(id), back: None };
-                        builder.uncleanly_shut_down = Some(id);
-                        builder.isr.retain(|&replica| replica != id);
-                    }
-                    BrokerChange::Unfenced(id) => {
-                        builder.exceptions = Exceptions { gone: None, back: Some(id) };
-                    }
-                }
+                let builder = builder.with_topics_election();
+                let builder = match change {
+                    BrokerChange::Gone(id) => builder.without(id),
+                    BrokerChange::Lost(id) => builder.without_lost(id),
+                    BrokerChange::Unfenced(id) => builder.with(id),
+                };
                 records.extend(builder.build());
-            }
-        }
-        records
-    }
-
-    /// Changes to the partitions that lie in directories which a broker lost.
-    pub fn on_offline_directories(&self, id: NodeId, offline: &[Uuid]) -> Vec<MetadataRecord> {
-        let mut records = Vec::new();
-        for topic in self.state.topics() {
-            for (&index, partition) in topic.partitions.iter() {
-                let at = partition.replicas.iter().position(|&replica| replica == id);
-                let lies_there = at
-                    .and_then(|at| partition.directories.get(at))
-                    .is_some_and(|directory| offline.contains(directory));
-                if lies_there && partition.isr.contains(&id) {
-                    let builder = PartitionChange::new(self.state, &topic.name, topic.id, index, partition);
-                    let mut builder = builder.with_topics_election();
-                    builder.exceptions = Exceptions { gone: Some(id), back: None };
-                    builder.isr.retain(|&replica| replica != id);
-                    records.extend(builder.build());
-                }
             }
         }
         records

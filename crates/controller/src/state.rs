@@ -16,6 +16,8 @@ use crate::placement::UsableBroker;
 #[derive(Clone, Debug)]
 pub struct ControllerConfig {
     pub node_id: NodeId,
+    /// Of the broker in this process, if there is one.
+    pub incarnation: Option<Uuid>,
     pub cluster_id: Str,
     /// The node's `server.properties`.
     pub static_broker: ConfigMap,
@@ -109,8 +111,8 @@ impl State<'_> {
     pub fn default_directory(&self, id: NodeId) -> Uuid {
         match self.broker(id).map(|broker| &broker.directories[..]) {
             Some([only]) => *only,
-            Some([]) | None => MIGRATING,
-            Some(_) => UNASSIGNED,
+            Some([]) => MIGRATING,
+            Some(_) | None => UNASSIGNED,
         }
     }
 

@@ -5,10 +5,16 @@
 
 mod connection;
 
+mod allocate_producer_ids;
 mod alter_configs;
+mod alter_partition;
 mod alter_partition_reassignments;
 mod api_versions;
+mod assign_replicas_to_dirs;
 mod authorized_operations;
+mod broker_heartbeat;
+mod broker_registration;
+mod controller_registration;
 mod create_partitions;
 pub mod create_topics;
 mod delete_groups;
@@ -44,6 +50,7 @@ mod sasl_authenticate;
 mod sasl_handshake;
 mod sync_group;
 mod unregister_broker;
+mod unregister_controller;
 mod update_features;
 
 use std::net::SocketAddr;
@@ -184,7 +191,10 @@ async fn dispatch(
         (Listener::Controller, key) if CONFIG_APIS.contains(&key) => {
             Box::pin(broker_api(&listener.node, &context, body)).await
         }
-        (Listener::Controller, _) => Box::pin(cluster_api(&listener.node, &context, body)).await,
+        (Listener::Controller, key) if CLUSTER_APIS.contains(&key) => {
+            Box::pin(cluster_api(&listener.node, &context, body)).await
+        }
+        (Listener::Controller, _) => Box::pin(controller_api(&listener.node, &context, body)).await,
     }
 }
 
@@ -263,13 +273,22 @@ api_table!(CLUSTER_APIS, cluster_api, controller, also [], {
     DescribeQuorum => describe_quorum,
     UpdateFeatures => update_features,
     UnregisterBroker => unregister_broker,
+    UnregisterController => unregister_controller,
+});
+
+api_table!(CONTROLLER_APIS, controller_api, controller, also [ApiVersions DescribeCluster], {
+    AlterPartition => alter_partition,
+    BrokerRegistration => broker_registration,
+    BrokerHeartbeat => broker_heartbeat,
+    AllocateProducerIds => allocate_producer_ids,
+    ControllerRegistration => controller_registration,
+    AssignReplicasToDirs => assign_replicas_to_dirs,
 });
 
 /// What the active controller answers is offered on both kinds of listeners.
 static OFFERED_BY_BROKERS: LazyLock<Vec<ApiKey>> = LazyLock::new(|| joined(BROKER_APIS, CLUSTER_APIS));
-static OFFERED_BY_CONTROLLERS: LazyLock<Vec<ApiKey>> = LazyLock::new(|| {
-    joined(&joined(&[ApiKey::ApiVersions, ApiKey::DescribeCluster], CONFIG_APIS), CLUSTER_APIS)
-});
+static OFFERED_BY_CONTROLLERS: LazyLock<Vec<ApiKey>> =
+    LazyLock::new(|| joined(&joined(CONTROLLER_APIS, CONFIG_APIS), CLUSTER_APIS));
 
 /// Handled by the broker role on both kinds of listeners: a node's settings are the same for both of its roles.
 const CONFIG_APIS: &[ApiKey] =

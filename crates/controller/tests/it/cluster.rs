@@ -36,6 +36,7 @@ impl Cluster {
     pub fn new(features: &[(&str, i16)]) -> Self {
         let config = ControllerConfig {
             node_id: NodeId(100),
+            incarnation: None,
             cluster_id: Str::from("cluster"),
             static_broker: Default::default(),
             default_partitions: 1,

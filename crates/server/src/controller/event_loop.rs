@@ -139,6 +139,7 @@ pub fn start(options: Options<'_>) -> Result<Running, StartError> {
     };
     let controller_config = ControllerConfig {
         node_id: config.node_id,
+        incarnation: config.roles.broker.then_some(options.incarnation),
         cluster_id: Str::from(options.directories.cluster_id.as_str()),
         static_broker: config.static_broker.clone(),
         default_partitions: config.topic_defaults.num_partitions,

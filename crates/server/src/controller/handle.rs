@@ -12,6 +12,9 @@ use ottla_protocol::api::alter_partition::{AlterPartitionRequest, AlterPartition
 use ottla_protocol::api::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse,
 };
+use ottla_protocol::api::assign_replicas_to_dirs::{
+    AssignReplicasToDirsRequest, AssignReplicasToDirsResponse,
+};
 use ottla_protocol::api::broker_heartbeat::{BrokerHeartbeatRequest, BrokerHeartbeatResponse};
 use ottla_protocol::api::broker_registration::{BrokerRegistrationRequest, BrokerRegistrationResponse};
 use ottla_protocol::api::controller_registration::{
@@ -28,6 +31,7 @@ use ottla_protocol::api::list_partition_reassignments::{
     ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
 };
 use ottla_protocol::api::unregister_broker::{UnregisterBrokerRequest, UnregisterBrokerResponse};
+use ottla_protocol::api::unregister_controller::{UnregisterControllerRequest, UnregisterControllerResponse};
 use ottla_protocol::api::update_features::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_raft::{ReplicaKey, Replicas, VoterSet};
@@ -138,6 +142,8 @@ impl ControllerHandle {
         Atomic allocate_producer_ids(AllocateProducerIdsRequest) -> AllocateProducerIdsResponse;
         Splittable unregister_broker(UnregisterBrokerRequest) -> UnregisterBrokerResponse;
         Atomic register_controller(ControllerRegistrationRequest) -> ControllerRegistrationResponse;
+        Atomic unregister_controller(UnregisterControllerRequest) -> UnregisterControllerResponse;
+        Splittable assign_replicas_to_dirs(AssignReplicasToDirsRequest) -> AssignReplicasToDirsResponse;
     }
 
     pub async fn register_broker(
