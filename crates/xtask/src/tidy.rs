@@ -17,6 +17,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("metadata", &["model", "protocol"]),
     ("controller", &["model", "protocol", "metadata"]),
     ("coordinator", &["model", "protocol"]),
+    ("replication", &["model"]),
     ("commit-log", &["model", "record"]),
     ("transport", &[]),
     (
@@ -29,6 +30,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "metadata",
             "controller",
             "coordinator",
+            "replication",
             "commit-log",
             "transport",
         ],
@@ -40,7 +42,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
 ];
 
 /// Crates without I/O, clock, threads or randomness, and what would give them some.
-const PURE: &[&str] = &["model", "protocol", "record", "raft", "metadata", "controller", "coordinator"];
+const PURE: &[&str] = &["model", "protocol", "record", "raft", "metadata", "controller", "coordinator", "replication"];
 const IMPURE: &[&str] = &[
     "std::fs",
     "std::net",
