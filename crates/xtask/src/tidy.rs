@@ -42,7 +42,8 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
 ];
 
 /// Crates without I/O, clock, threads or randomness, and what would give them some.
-const PURE: &[&str] = &["model", "protocol", "record", "raft", "metadata", "controller", "coordinator", "replication"];
+const PURE: &[&str] =
+    &["model", "protocol", "record", "raft", "metadata", "controller", "coordinator", "replication"];
 const IMPURE: &[&str] = &[
     "std::fs",
     "std::net",
