@@ -59,9 +59,10 @@ impl BufferPool {
         let bytes = match class {
             Some(class) => {
                 let pooled = self.large[class].lock().pop();
-                pooled
-                    .inspect(|bytes| drop(self.large_bytes.fetch_sub(bytes.len(), Ordering::Relaxed)))
-                    .unwrap_or_else(|| vec![0; POOLED_BYTES_MIN << class])
+                if let Some(bytes) = &pooled {
+                    self.large_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
+                }
+                pooled.unwrap_or_else(|| vec![0; POOLED_BYTES_MIN << class])
             }
             None => vec![0; len],
         };
