@@ -93,8 +93,8 @@ struct Host {
     config: HostConfig,
     runtime: Handle,
     state: Mutex<State>,
-    /// A deadline has come nearer.
-    hurry: Notify,
+    /// A deadline has come nearer, or, while loading, more is committed.
+    hurry: Arc<Notify>,
 }
 
 enum State {
@@ -167,13 +167,13 @@ impl GroupCoordinators {
         Ok(responses)
     }
 
-    /// A partition of the offsets topic may have changed hands. If this broker leads it (in a new epoch), its
-    /// coordinator is loaded by a thread of its own, and answers COORDINATOR_LOAD_IN_PROGRESS until then.
-    pub fn follow(&self, partition: &Arc<PartitionHandle>) {
-        let (index, epoch) = (partition.name.partition, partition.leader_epoch());
-        if !epoch.is_some() || self.stopped.load(Ordering::Acquire) {
+    /// A partition of the offsets topic may have changed hands: this broker leads it in `epoch` if there is a `led`
+    /// one. Its coordinator is loaded by a thread of its own and answers COORDINATOR_LOAD_IN_PROGRESS until then;
+    /// one of an earlier epoch is closed.
+    pub fn follow(&self, index: i32, led: Option<&Arc<PartitionHandle>>, epoch: LeaderEpoch) {
+        let Some(partition) = led.filter(|_| !self.stopped.load(Ordering::Acquire)) else {
             return self.resign(index);
-        }
+        };
         if self.hosts.read().get(&index).is_some_and(|host| host.epoch == epoch) {
             return;
         }
@@ -183,15 +183,15 @@ impl GroupCoordinators {
             config: self.config,
             runtime: self.runtime.clone(),
             state: Mutex::new(State::Loading),
-            hurry: Notify::new(),
+            hurry: Arc::default(),
         });
-        let former = self.hosts.write().insert(index, Arc::clone(&host));
-        if let Some(former) = &former {
+        if let Some(former) = self.hosts.write().insert(index, Arc::clone(&host)) {
             former.close();
         }
         let is_empty = partition.view().log_start_offset() == partition.view().log_end_offset();
-        if is_empty && former.is_none() {
-            return host.activate(Ok(host.new_coordinator()));
+        // Nobody led it before, so nobody's records can be on their way.
+        if is_empty && epoch == LeaderEpoch(0) {
+            return host.activate(host.new_coordinator());
         }
         self.runtime.spawn(load(host, Arc::clone(&self.loads)));
     }
@@ -222,16 +222,19 @@ impl GroupCoordinators {
 
 async fn load(host: Arc<Host>, loads: Arc<Semaphore>) {
     // Never closed, so always granted.
-    let _permit = loads.acquire_owned().await;
-    // What a coordinator of an earlier epoch left in the shard's queue is written after this, and so is read.
+    let permit = loads.acquire_owned().await;
+    // What a follower's fetch or a coordinator of an earlier epoch left in the shard's queue is written after this.
     host.partition.shard.run(|_| ()).await;
     let loading = Arc::clone(&host);
-    match tokio::task::spawn_blocking(move || loading.load()).await {
-        Ok(loaded) => host.activate(loaded),
-        Err(panicked) => {
-            error!(partition = %host.partition.name, "loading a group coordinator failed: {panicked}");
-            *host.state.lock() = State::Failed;
+    let loaded = tokio::task::spawn_blocking(move || loading.load()).await;
+    drop(permit);
+    match loaded {
+        Ok(Ok((coordinator, end))) => {
+            host.wait_until_committed(end).await;
+            host.activate(coordinator);
         }
+        Ok(Err(reason)) => host.fail(&reason),
+        Err(panicked) => host.fail(&panicked),
     }
 }
 
@@ -332,12 +335,13 @@ impl Host {
             return Err(ErrorCode::RecordListTooLarge);
         }
         let host = Arc::clone(self);
-        let completion = Completion::Call(Box::new(move |outcome: AppendOutcome| {
+        let told = Box::new(move |outcome: AppendOutcome| {
             host.step(match outcome.error {
                 ErrorCode::None => Event::Committed { append: id, base_offset: outcome.base_offset },
                 error => Event::AppendFailed { append: id, error },
             });
-        }));
+        });
+        let completion = Completion::Coordinator { epoch: self.epoch, told };
         let batch = Batch::parse(&bytes).expect("invariant: a batch that was built can be read");
         let append = StagedAppend { batch: ValidBatch::trusted(batch), acks: Acks::All, completion };
         self.partition.shard.push(Work::Append { slot: self.partition.slot, append });
@@ -348,36 +352,51 @@ impl Host {
         GroupCoordinator::new(self.config.coordinator, random::u64())
     }
 
-    /// Reads the partition; blocks.
-    fn load(&self) -> Result<GroupCoordinator, LoadError> {
+    /// Reads the partition up to the end, which it returns too; blocks. Stops early when closed.
+    fn load(&self) -> Result<(GroupCoordinator, Offset), LoadError> {
         let mut coordinator = self.new_coordinator();
         let view = self.partition.view();
         let end = view.log_end_offset();
         let mut offset = view.log_start_offset();
-        while offset < end {
+        while offset < end && self.is_loading() {
             let next = replay_chunk(view, offset, end, self.config.load_buffer_bytes, &mut coordinator)?;
             if next <= offset {
                 break;
             }
             offset = next;
         }
-        Ok(coordinator)
+        Ok((coordinator, end))
+    }
+
+    fn is_loading(&self) -> bool {
+        matches!(*self.state.lock(), State::Loading)
+    }
+
+    /// What was loaded but is not committed might be taken back, and nobody may have been told of it by then.
+    async fn wait_until_committed(&self, end: Offset) {
+        loop {
+            self.partition.waiters.register(&self.hurry);
+            if self.partition.view().high_watermark() >= end || !self.is_loading() {
+                return;
+            }
+            self.hurry.notified().await;
+        }
+    }
+
+    fn fail(&self, reason: &dyn std::fmt::Display) {
+        let mut state = self.state.lock();
+        if matches!(*state, State::Loading) {
+            error!(partition = %self.partition.name, "cannot load a group coordinator: {reason}");
+            *state = State::Failed;
+        }
     }
 
     /// Starts to answer, unless the partition has moved on in the meantime.
-    fn activate(self: &Arc<Self>, loaded: Result<GroupCoordinator, LoadError>) {
+    fn activate(self: &Arc<Self>, mut coordinator: GroupCoordinator) {
         let mut state = self.state.lock();
         if !matches!(*state, State::Loading) {
             return;
         }
-        let mut coordinator = match loaded {
-            Ok(coordinator) => coordinator,
-            Err(reason) => {
-                error!(partition = %self.partition.name, "cannot load a group coordinator: {reason}");
-                *state = State::Failed;
-                return;
-            }
-        };
         let now = clock::now();
         let counts = coordinator.counts();
         if counts != GroupCounts::default() {

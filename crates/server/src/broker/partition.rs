@@ -59,15 +59,16 @@ pub struct StagedAppend {
 pub enum Completion {
     /// A part of a produce request.
     Produce { ticket: Arc<ProduceTicket>, index: u32 },
-    /// Somebody inside the node. Called inside the shard; must not block.
-    Call(Box<dyn FnOnce(AppendOutcome) + Send>),
+    /// A coordinator, which appends only while the partition is led in `epoch`. `told` is called inside the shard;
+    /// it must not block.
+    Coordinator { epoch: LeaderEpoch, told: Box<dyn FnOnce(AppendOutcome) + Send> },
 }
 
 impl Completion {
     fn complete(self, outcome: AppendOutcome) {
         match self {
             Completion::Produce { ticket, index } => ticket.complete(index, outcome),
-            Completion::Call(call) => call(outcome),
+            Completion::Coordinator { told, .. } => told(outcome),
         }
     }
 }
@@ -237,7 +238,8 @@ impl Partition {
     pub fn stage(&mut self, append: StagedAppend, now: Millis) -> bool {
         let StagedAppend { batch, acks, completion } = append;
         let epoch = self.handle.leader_epoch();
-        if !epoch.is_some() {
+        let is_fenced = matches!(completion, Completion::Coordinator { epoch: held, .. } if held != epoch);
+        if !epoch.is_some() || is_fenced {
             completion.complete(AppendOutcome::failed(ErrorCode::NotLeaderOrFollower));
             return false;
         }
@@ -247,7 +249,7 @@ impl Partition {
         }
         let origin = match &completion {
             Completion::Produce { .. } => AppendOrigin::Client { verification: None },
-            Completion::Call(_) => AppendOrigin::Coordinator { verification: None },
+            Completion::Coordinator { .. } => AppendOrigin::Coordinator { verification: None },
         };
         match self.log.stage(batch, epoch, origin, now) {
             Ok(staged) => {
@@ -369,15 +371,11 @@ mod tests {
                     partition.stage(StagedAppend { batch, acks: Acks::All, completion }, Millis(1));
                     partition.write_staged();
                 };
-                append(
-                    Completion::Call(Box::new(move |outcome| answer.send(outcome.error).unwrap())),
-                    batch(&name),
-                );
+                let told = |told| Completion::Coordinator { epoch: LeaderEpoch(0), told };
+                append(told(Box::new(move |outcome| answer.send(outcome.error).unwrap())), batch(&name));
                 disk.inject(SimFault::FailWrite(0));
                 append(
-                    Completion::Call(Box::new(|outcome| {
-                        assert_eq!(outcome.error, ErrorCode::KafkaStorageError);
-                    })),
+                    told(Box::new(|outcome| assert_eq!(outcome.error, ErrorCode::KafkaStorageError))),
                     batch(&name),
                 );
             })

@@ -172,7 +172,11 @@ impl Reconciler {
             };
         }
         if &*topic.name == internal_topics::CONSUMER_OFFSETS {
-            partitions.iter().flatten().for_each(|handle| self.broker.groups.follow(handle));
+            for (index, registration) in &topic.partitions {
+                let handle = partitions[*index as usize].as_ref();
+                let leads = registration.leader == self.broker.node_id;
+                self.broker.groups.follow(*index, handle.filter(|_| leads), registration.leader_epoch);
+            }
         }
         table.insert(TopicPartitions { name: Arc::clone(&topic.name), id: topic.id, partitions });
     }

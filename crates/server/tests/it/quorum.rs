@@ -183,7 +183,7 @@ async fn a_killed_node_registers_at_once_and_snapshots_carry_the_metadata() {
     assert_eq!(content.quorum.len(), 2);
     let directories = open(&config);
     let running = start(&config, &directories, 910);
-    join(&config, &running, 911, BrokerEpoch::NONE).await;
+    join(&config, &running, 910, BrokerEpoch::NONE).await;
     assert_eq!(running.metadata.image().topics.by_name("orders").unwrap().partitions.len(), 2);
     running.controller.stop().await;
 }
