@@ -5,62 +5,32 @@ use std::sync::Arc;
 use ottla_metadata::ConfigResourceType;
 use ottla_metadata::configs::ConfigMap;
 use ottla_model::ErrorCode;
-use ottla_protocol::Str;
 use ottla_protocol::api::alter_configs::{
     AlterConfigsRequest, AlterConfigsResource, AlterConfigsResourceResponse, AlterConfigsResponse,
 };
 
 use super::RequestContext;
-use super::incremental_alter_configs::{
-    Checked, Refused, check_keys, code_and_message, named_twice, once, target,
-};
+use super::incremental_alter_configs::{Checked, Refused, alter, check_keys, target};
 use crate::broker::Broker;
 use crate::config::dynamic::check_broker_change;
 
 pub async fn handle(
     broker: &Arc<Broker>,
     _: &RequestContext,
-    mut request: AlterConfigsRequest,
+    request: AlterConfigsRequest,
 ) -> AlterConfigsResponse {
-    let keys: Vec<_> = request.resources.iter().map(|r| (r.resource_type, r.resource_name.clone())).collect();
-    let twice = named_twice(&keys);
-    let checked: Vec<Checked> = request
-        .resources
-        .iter()
-        .zip(&keys)
-        .map(|(resource, key)| match twice.contains(key) {
-            true => Checked::Answered(Err(once())),
-            false => check(broker, resource),
-        })
-        .collect();
-    let mut forwarded = checked.iter().map(|checked| matches!(checked, Checked::Forward));
-    request.resources.retain(|_| forwarded.next() == Some(true));
-
-    let mut decided = Vec::new();
-    if !request.resources.is_empty() {
-        decided = match broker.controller.alter_configs(request).await {
-            Ok(response) => {
-                let decided = response.responses.into_iter();
-                decided.map(|answer| (answer.error_code, answer.error_message)).collect()
-            }
-            Err(error) => {
-                let forwarded = checked.iter().filter(|checked| matches!(checked, Checked::Forward));
-                forwarded.map(|_| (error.error_code().code(), Some(Str::from(error.to_string())))).collect()
-            }
-        };
-    }
-    let mut decided = decided.into_iter();
-    let responses = keys
-        .into_iter()
-        .zip(checked)
-        .filter_map(|((resource_type, resource_name), checked)| {
-            let (error_code, error_message) = match checked {
-                Checked::Forward => decided.next()?,
-                Checked::Answered(result) => code_and_message(result),
-            };
-            Some(AlterConfigsResourceResponse { error_code, error_message, resource_type, resource_name })
-        })
-        .collect();
+    let AlterConfigsRequest { resources, validate_only } = request;
+    let decide = |resources| async move {
+        let response =
+            broker.controller.alter_configs(AlterConfigsRequest { resources, validate_only }).await?;
+        Ok(response.responses.into_iter().map(|answer| (answer.error_code, answer.error_message)).collect())
+    };
+    let key = |resource: &AlterConfigsResource| (resource.resource_type, resource.resource_name.clone());
+    let answers = alter(resources, key, |resource| check(broker, resource), decide).await;
+    let response = |((resource_type, resource_name), (error_code, error_message))| {
+        AlterConfigsResourceResponse { error_code, error_message, resource_type, resource_name }
+    };
+    let responses = answers.into_iter().map(response).collect();
     AlterConfigsResponse { responses, ..Default::default() }
 }
 

@@ -16,6 +16,7 @@ use super::RequestContext;
 use crate::broker::Broker;
 use crate::config::dynamic::{AlterOperation, BrokerTarget, apply_change, check_broker_change};
 use crate::config::log_levels;
+use crate::controller::ControllerError;
 
 /// An answer's code and message.
 pub(super) type Refused = (ErrorCode, String);
@@ -28,66 +29,81 @@ pub(super) enum Checked {
     Answered(Result<(), Refused>),
 }
 
+/// Type and name.
+type ResourceKey = (i8, Str);
+/// A code and a message.
+type Answered = (i16, Option<Str>);
+
 pub async fn handle(
     broker: &Arc<Broker>,
     _: &RequestContext,
-    mut request: IncrementalAlterConfigsRequest,
+    request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
-    let keys: Vec<_> = request.resources.iter().map(|r| (r.resource_type, r.resource_name.clone())).collect();
-    let twice = named_twice(&keys);
-    let validate_only = request.validate_only;
-    let checked: Vec<Checked> = request
-        .resources
-        .iter()
-        .zip(&keys)
-        .map(|(resource, key)| match twice.contains(key) {
-            true => Checked::Answered(Err(once())),
-            false => check(broker, resource, validate_only),
-        })
-        .collect();
-    let mut forwarded = checked.iter().map(|checked| matches!(checked, Checked::Forward));
-    request.resources.retain(|_| forwarded.next() == Some(true));
-
-    let mut decided = Vec::new();
-    if !request.resources.is_empty() {
-        decided = match broker.controller.incremental_alter_configs(request).await {
-            Ok(response) => {
-                let decided = response.responses.into_iter();
-                decided.map(|answer| (answer.error_code, answer.error_message)).collect()
-            }
-            Err(error) => {
-                let forwarded = checked.iter().filter(|checked| matches!(checked, Checked::Forward));
-                forwarded.map(|_| (error.error_code().code(), Some(Str::from(error.to_string())))).collect()
-            }
-        };
-    }
-    let mut decided = decided.into_iter();
-    let responses = keys
-        .into_iter()
-        .zip(checked)
-        .filter_map(|((resource_type, resource_name), checked)| {
-            let (error_code, error_message) = match checked {
-                Checked::Forward => decided.next()?,
-                Checked::Answered(result) => code_and_message(result),
-            };
-            Some(AlterConfigsResourceResponse { error_code, error_message, resource_type, resource_name })
-        })
-        .collect();
+    let IncrementalAlterConfigsRequest { resources, validate_only } = request;
+    let decide = |resources| async move {
+        let request = IncrementalAlterConfigsRequest { resources, validate_only };
+        let response = broker.controller.incremental_alter_configs(request).await?;
+        Ok(response.responses.into_iter().map(|answer| (answer.error_code, answer.error_message)).collect())
+    };
+    let key = |resource: &AlterConfigsResource| (resource.resource_type, resource.resource_name.clone());
+    let answers = alter(resources, key, |resource| check(broker, resource, validate_only), decide).await;
+    let response = |((resource_type, resource_name), (error_code, error_message))| {
+        AlterConfigsResourceResponse { error_code, error_message, resource_type, resource_name }
+    };
+    let responses = answers.into_iter().map(response).collect();
     IncrementalAlterConfigsResponse { responses, ..Default::default() }
 }
 
-pub(super) fn once() -> Refused {
+/// Checks every resource here, lets the controller decide about those that passed, and puts the answers together in
+/// the order of the request.
+pub(super) async fn alter<R, F>(
+    mut resources: Vec<R>,
+    key: impl Fn(&R) -> ResourceKey,
+    check: impl Fn(&R) -> Checked,
+    decide: impl FnOnce(Vec<R>) -> F,
+) -> Vec<(ResourceKey, Answered)>
+where
+    F: Future<Output = Result<Vec<Answered>, ControllerError>>,
+{
+    let keys: Vec<ResourceKey> = resources.iter().map(key).collect();
+    let twice = named_twice(&keys);
+    let check = |(resource, key)| match twice.contains(key) {
+        true => Checked::Answered(Err(once())),
+        false => check(resource),
+    };
+    let checked: Vec<Checked> = resources.iter().zip(&keys).map(check).collect();
+    let mut forwarded = checked.iter().map(|checked| matches!(checked, Checked::Forward));
+    resources.retain(|_| forwarded.next() == Some(true));
+    let count = resources.len();
+    let decided = match resources.is_empty() {
+        true => Vec::new(),
+        false => decide(resources).await.unwrap_or_else(|error| {
+            vec![(error.error_code().code(), Some(Str::from(error.to_string()))); count]
+        }),
+    };
+    let mut decided = decided.into_iter();
+    let answer = |(key, checked)| {
+        let answered = match checked {
+            Checked::Forward => decided.next()?,
+            Checked::Answered(result) => code_and_message(result),
+        };
+        Some((key, answered))
+    };
+    keys.into_iter().zip(checked).filter_map(answer).collect()
+}
+
+fn once() -> Refused {
     (ErrorCode::InvalidRequest, "Each resource must appear at most once.".to_owned())
 }
 
-pub(super) fn code_and_message(result: Result<(), Refused>) -> (i16, Option<Str>) {
+fn code_and_message(result: Result<(), Refused>) -> Answered {
     match result {
         Ok(()) => (ErrorCode::None.code(), None),
         Err((error, message)) => (error.code(), Some(Str::from(message))),
     }
 }
 
-pub(super) fn named_twice<K: Clone + Eq + std::hash::Hash>(keys: &[K]) -> HashSet<K> {
+fn named_twice<K: Clone + Eq + std::hash::Hash>(keys: &[K]) -> HashSet<K> {
     let mut seen = HashSet::new();
     keys.iter().filter(|key| !seen.insert(*key)).cloned().collect()
 }
