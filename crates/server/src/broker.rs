@@ -15,6 +15,7 @@ pub mod syncer;
 pub mod table;
 pub mod topic_settings;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
@@ -23,6 +24,7 @@ use ottla_metadata::MetadataImage;
 use ottla_metadata::configs::Layers;
 use ottla_model::{BrokerEpoch, ErrorCode, NodeId, TopicPartition, Uuid};
 use ottla_protocol::Str;
+use parking_lot::Mutex;
 
 use crate::config::ServerConfig;
 use crate::controller::ControllerHandle;
@@ -56,6 +58,8 @@ pub struct Broker {
     pub dirs: Vec<BrokerDir>,
     /// The group coordinators of the partitions of `__consumer_offsets` that this broker leads.
     pub groups: GroupCoordinators,
+    /// Topics that the controller has been asked for.
+    being_created: Mutex<HashSet<Str>>,
     image: Arc<ArcSwap<MetadataImage>>,
     shards: Vec<Arc<Shard>>,
     table: ArcSwap<PartitionTable>,
@@ -81,6 +85,7 @@ impl Broker {
             producer_ids: ProducerIds::default(),
             dirs,
             groups: GroupCoordinators::new(HostConfig::of(&config)),
+            being_created: Mutex::default(),
             image,
             shards: (0..cores * SHARDS_PER_CORE).map(|_| Shard::new()).collect(),
             table: ArcSwap::default(),
@@ -138,9 +143,16 @@ impl Broker {
         self.config.fetch.bytes_max.max(0) as u64
     }
 
-    /// Asks the controller for topics that a client missed; the client asks again.
-    pub fn create_topics_in_background(self: &Arc<Self>, names: Vec<Str>) {
+    /// Asks the controller for topics that a client missed, unless it has been asked already; the client asks again.
+    pub fn create_topics_in_background(self: &Arc<Self>, mut names: Vec<Str>) {
+        names.retain(|name| self.being_created.lock().insert(name.clone()));
+        if names.is_empty() {
+            return;
+        }
         let broker = Arc::clone(self);
-        tokio::spawn(async move { crate::api::create_topics::create_automatically(&broker, names).await });
+        tokio::spawn(async move {
+            crate::api::create_topics::create_automatically(&broker, names.clone()).await;
+            broker.being_created.lock().retain(|name| !names.contains(name));
+        });
     }
 }

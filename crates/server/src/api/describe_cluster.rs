@@ -9,7 +9,7 @@ use ottla_protocol::api::describe_cluster::{
     DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse,
 };
 
-use super::{RequestContext, authorized_operations};
+use super::{RequestContext, authorized_operations, leaders};
 use crate::broker::Broker;
 
 const BROKERS: i8 = 1;
@@ -39,13 +39,10 @@ pub async fn handle(
             })
         })
         .collect();
-    // Clients send what is for the controller to any broker; Kafka names one at random.
-    let itself = brokers.iter().find(|known| known.broker_id == broker.node_id.0 && !known.is_fenced);
-    let controller = itself.or_else(|| brokers.iter().find(|known| !known.is_fenced));
     DescribeClusterResponse {
         endpoint_type: BROKERS,
         cluster_id: Str::from(&*broker.cluster_id),
-        controller_id: controller.map_or(-1, |known| known.broker_id),
+        controller_id: leaders::controller(&image, broker.node_id, &context.listener),
         brokers,
         cluster_authorized_operations: operations(&request),
         ..Default::default()

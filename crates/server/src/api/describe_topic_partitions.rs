@@ -11,7 +11,7 @@ use ottla_protocol::api::describe_topic_partitions::{
     DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
 
-use super::{RequestContext, authorized_operations};
+use super::{RequestContext, authorized_operations, leaders};
 use crate::broker::{Broker, internal_topics};
 
 pub async fn handle(
@@ -98,16 +98,11 @@ fn describe(
     index: i32,
     partition: &PartitionRegistration,
 ) -> DescribeTopicPartitionsResponsePartition {
-    let reachable = |id: NodeId| {
-        image.cluster.broker(id).filter(|known| !known.fenced).map(|known| known.listener(listener).is_some())
-    };
-    let (error, leader) = match reachable(partition.leader) {
-        Some(true) => (ErrorCode::None, partition.leader),
-        Some(false) => (ErrorCode::ListenerNotFound, NodeId::NONE),
-        None => (ErrorCode::LeaderNotAvailable, NodeId::NONE),
+    let (error, leader) = match leaders::leader(image, partition, listener) {
+        Ok(leader) => (ErrorCode::None, leader),
+        Err(error) => (error, NodeId::NONE),
     };
     let ids = |nodes: &[NodeId]| nodes.iter().map(|node| node.0).collect::<Vec<i32>>();
-    let offline = partition.replicas.iter().filter(|id| reachable(**id) != Some(true));
     DescribeTopicPartitionsResponsePartition {
         error_code: error.code(),
         partition_index: index,
@@ -117,6 +112,6 @@ fn describe(
         isr_nodes: ids(&partition.isr),
         eligible_leader_replicas: Some(ids(&partition.elr)),
         last_known_elr: Some(ids(&partition.last_known_elr)),
-        offline_replicas: offline.map(|id| id.0).collect(),
+        offline_replicas: leaders::offline_replicas(image, partition, listener),
     }
 }

@@ -19,7 +19,7 @@ use ottla_transport::{FileRange, FileSource};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Answer, Rejected, RequestContext};
+use super::{Answer, Rejected, RequestContext, leaders};
 use crate::broker::Broker;
 use crate::broker::fetch_session::{FetchPlan, FetchTarget};
 use crate::broker::partition::PartitionHandle;
@@ -79,7 +79,8 @@ pub async fn answer(
     }
     let Found { partitions, files, .. } = found;
     let (session_id, responses) = broker.fetch_sessions.finish(plan, partitions);
-    let response = FetchResponse { session_id, responses, ..Default::default() };
+    let mut response = FetchResponse { session_id, responses, ..Default::default() };
+    leaders::tell_consumer(&broker.image(), context, &mut response);
     Answer::with_files(context, &response, files)
 }
 

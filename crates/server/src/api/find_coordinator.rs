@@ -7,7 +7,7 @@ use ottla_model::ErrorCode;
 use ottla_protocol::Str;
 use ottla_protocol::api::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 
-use super::RequestContext;
+use super::{RequestContext, leaders};
 use crate::broker::{Broker, internal_topics};
 
 /// From this version on several keys are asked for.
@@ -75,11 +75,10 @@ fn endpoint(
         return Err(ErrorCode::CoordinatorNotAvailable);
     };
     let index = partition_for(key, topic.partitions.len() as i32);
-    let leader = topic.partitions.get(&index).map(|partition| partition.leader);
-    let registration = leader.and_then(|leader| image.cluster.broker(leader)).filter(|known| !known.fenced);
-    let listener = registration.and_then(|known| known.listener(&context.listener).map(|at| (known.id, at)));
-    let Some((id, listener)) = listener else { return Err(ErrorCode::CoordinatorNotAvailable) };
-    Ok((id.0, Str::from(listener.host.as_ref()), i32::from(listener.port)))
+    let partition = topic.partitions.get(&index).ok_or(ErrorCode::CoordinatorNotAvailable)?;
+    let at = leaders::endpoint(&image, partition.leader, &context.listener);
+    let at = at.ok_or(ErrorCode::CoordinatorNotAvailable)?;
+    Ok((partition.leader.0, Str::from(at.host.as_ref()), i32::from(at.port)))
 }
 
 /// Kafka's words, which versions before 4 carry.

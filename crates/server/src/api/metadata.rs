@@ -12,7 +12,7 @@ use ottla_protocol::api::metadata::{
     MetadataResponsePartition, MetadataResponseTopic,
 };
 
-use super::{RequestContext, authorized_operations};
+use super::{RequestContext, authorized_operations, leaders};
 use crate::broker::{Broker, internal_topics};
 
 /// Up to this version replicas on brokers that are away are left out.
@@ -31,7 +31,7 @@ pub async fn handle(
     let image = broker.image();
     let mut response = MetadataResponse {
         cluster_id: Some(Str::from(broker.cluster_id.as_ref())),
-        controller_id: broker.node_id.0,
+        controller_id: leaders::controller(&image, broker.node_id, &context.listener),
         ..Default::default()
     };
     if request.include_cluster_authorized_operations {
@@ -159,34 +159,22 @@ impl Describe<'_> {
     }
 
     fn partition(&self, index: i32, partition: &PartitionRegistration) -> MetadataResponsePartition {
-        let is_alive = |id: &NodeId| {
-            self.image
-                .cluster
-                .broker(*id)
-                .is_some_and(|known| !known.fenced && known.listener(self.listener).is_some())
-        };
         let filter = |ids: &[NodeId]| -> Vec<i32> {
             let all_listed = self.version > LIVE_REPLICAS_ONLY_VERSION;
-            ids.iter().filter(|id| all_listed || is_alive(id)).map(|id| id.0).collect()
+            let is_alive = |id: NodeId| leaders::endpoint(self.image, id, self.listener).is_some();
+            ids.iter().filter(|id| all_listed || is_alive(**id)).map(|id| id.0).collect()
         };
         let replica_nodes = filter(&partition.replicas);
         let isr_nodes = filter(&partition.isr);
-        let leader_registration =
-            self.image.cluster.broker(partition.leader).filter(|registration| !registration.fenced);
-        let (error, leader_id) = match leader_registration {
-            None => (ErrorCode::LeaderNotAvailable, NodeId::NONE),
-            Some(leader) if leader.listener(self.listener).is_none() => {
-                let error = if self.version >= LISTENER_NOT_FOUND_VERSION {
-                    ErrorCode::ListenerNotFound
-                } else {
-                    ErrorCode::LeaderNotAvailable
-                };
-                (error, NodeId::NONE)
+        let (error, leader_id) = match leaders::leader(self.image, partition, self.listener) {
+            Err(ErrorCode::ListenerNotFound) if self.version < LISTENER_NOT_FOUND_VERSION => {
+                (ErrorCode::LeaderNotAvailable, NodeId::NONE)
             }
-            Some(_) if replica_nodes.len() < partition.replicas.len() => {
-                (ErrorCode::ReplicaNotAvailable, partition.leader)
+            Err(error) => (error, NodeId::NONE),
+            Ok(leader) if replica_nodes.len() < partition.replicas.len() => {
+                (ErrorCode::ReplicaNotAvailable, leader)
             }
-            Some(_) => (ErrorCode::None, partition.leader),
+            Ok(leader) => (ErrorCode::None, leader),
         };
         MetadataResponsePartition {
             error_code: error.code(),
@@ -195,7 +183,7 @@ impl Describe<'_> {
             leader_epoch: partition.leader_epoch.0,
             replica_nodes,
             isr_nodes,
-            offline_replicas: partition.replicas.iter().filter(|id| !is_alive(id)).map(|id| id.0).collect(),
+            offline_replicas: leaders::offline_replicas(self.image, partition, self.listener),
         }
     }
 }

@@ -17,7 +17,7 @@ use ottla_record::validate::{self, InvalidBatch};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{Answer, Rejected, RequestContext};
+use super::{Answer, Rejected, RequestContext, leaders};
 use crate::broker::Broker;
 use crate::broker::partition::{Acks, Completion, StagedAppend};
 use crate::broker::shard::{Shard, Work};
@@ -257,6 +257,7 @@ impl PendingProduce {
                 partition_responses,
             });
         }
+        leaders::tell_producer(&self.broker.image(), &self.context, &mut response);
         Answer::new(&self.context, &response).map(Some)
     }
 }
