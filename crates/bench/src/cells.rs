@@ -16,7 +16,7 @@ use crate::payload::{self, Size};
 use crate::report::{Report, Target};
 use crate::subject::{Brand, Subject};
 use crate::throughput::{self, Load, Run};
-use crate::{Options, foreign};
+use crate::{Options, cluster, foreign};
 
 const OTHERS: [&str; 6] = ["latency", "sync", "foreign", "restart", "memory", "startup"];
 
@@ -27,7 +27,7 @@ const RUNS_MAX: usize = 8;
 pub fn names() -> Vec<String> {
     let loads = Load::all();
     let both = loads.iter().flat_map(|load| ["produce", "fetch"].map(|way| format!("{way}-{}", load.name())));
-    both.chain(OTHERS.map(str::to_owned)).collect()
+    both.chain(OTHERS.map(str::to_owned)).chain(cluster::CELLS.map(str::to_owned)).collect()
 }
 
 pub fn run(options: &Options, home: &Path) -> Result<Report> {
@@ -56,6 +56,9 @@ pub fn run(options: &Options, home: &Path) -> Result<Report> {
             bench.startup(&mut report)?;
         }
         bench.loads(&mut report)?;
+        if brand != Brand::Limit {
+            cluster::run(brand, home, &ottla, options, &mut report)?;
+        }
     }
     Ok(report)
 }
@@ -96,7 +99,9 @@ impl Bench<'_> {
     }
 
     fn loads(&self, report: &mut Report) -> Result<()> {
-        let any = names().iter().any(|name| name != "startup" && self.options.wants(name));
+        let any = names().iter().any(|name| {
+            name != "startup" && !cluster::CELLS.contains(&name.as_str()) && self.options.wants(name)
+        });
         if !any {
             return Ok(());
         }
@@ -127,22 +132,6 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Repeats until the cost has settled; lower is better.
-    fn settle<T>(&self, mut run: impl FnMut(usize) -> Result<T>, cost: impl Fn(&T) -> f64) -> Result<Vec<T>> {
-        let mut results: Vec<T> = Vec::new();
-        let mut best = f64::MAX;
-        let most = if self.options.quick { self.options.runs } else { RUNS_MAX.max(self.options.runs) };
-        loop {
-            let result = run(results.len())?;
-            let falls = cost(&result) < best * SETTLED;
-            best = best.min(cost(&result));
-            results.push(result);
-            if results.len() >= most || (results.len() >= self.options.runs && !falls) {
-                return Ok(results);
-            }
-        }
-    }
-
     fn throughput(&self, subject: &mut Subject, load: Load, report: &mut Report) -> Result<()> {
         let (produce, fetch) = (format!("produce-{}", load.name()), format!("fetch-{}", load.name()));
         let options = self.options;
@@ -150,7 +139,8 @@ impl Bench<'_> {
             return Ok(());
         }
         let mut last = None;
-        let runs = self.settle(
+        let runs = settle(
+            self.options,
             |n| {
                 let name = format!("{}-{n}", load.name());
                 let (run, produced) = throughput::produce(subject, load, &name, options)?;
@@ -172,7 +162,8 @@ impl Bench<'_> {
         }
         let produced = last.context("a produce run")?;
         if options.wants(&fetch) {
-            let runs = self.settle(
+            let runs = settle(
+                self.options,
                 |_| throughput::fetch(subject, load, &produced, options.quick),
                 |run| run.cpu.as_secs_f64() / run.bytes as f64,
             )?;
@@ -203,8 +194,15 @@ impl Bench<'_> {
 
     fn latency(&self, subject: &mut Subject, report: &mut Report) -> Result<()> {
         let options = self.options;
-        let runs = self.settle(
-            |n| latency::run(subject, &format!("latency-{n}"), options),
+        let runs = settle(
+            self.options,
+            |n| {
+                let name = format!("latency-{n}");
+                let topic = subject.connect()?.create_topic(&name, 1, &[("file.delete.delay.ms", "1000")])?;
+                let latencies = latency::run(subject.address, &topic, options, || subject.cpu())?;
+                subject.connect()?.delete_topic(&topic)?;
+                Ok(latencies)
+            },
             |latencies| latencies.cpu_us,
         )?;
         let best = |figure: fn(&Latencies) -> f64| runs.iter().map(figure).fold(f64::MAX, f64::min);
@@ -227,7 +225,8 @@ impl Bench<'_> {
             Brand::Kafka => ("flush.messages", "1"),
             _ => ("acks.durability", "fsync"),
         };
-        let runs = self.settle(
+        let runs = settle(
+            self.options,
             |n| {
                 let topic = subject.connect()?.create_topic(&format!("sync-{n}"), 1, &[config])?;
                 let (batch, _) = payload::batch(Size::OneRecord, Codec::None);
@@ -235,6 +234,7 @@ impl Bench<'_> {
                 let mut scripts = Vec::new();
                 for connection in 0..16 {
                     scripts.push(Script {
+                        address: subject.address,
                         frames: throughput::produce_frames(&topic, &batch, connection)?,
                         requests: usize::MAX,
                         in_flight: 8,
@@ -242,7 +242,7 @@ impl Bench<'_> {
                         answers: throughput::answers_of(self.brand),
                     });
                 }
-                let (appended, wall) = load::run(subject.address, scripts)?;
+                let (appended, wall) = load::run(scripts)?;
                 subject.connect()?.delete_topic(&topic)?;
                 Ok(appended as f64 / wall.as_secs_f64())
             },
@@ -254,7 +254,8 @@ impl Bench<'_> {
     }
 
     fn foreign(&self, subject: &mut Subject, report: &mut Report) -> Result<()> {
-        let runs = self.settle(
+        let runs = settle(
+            self.options,
             |n| foreign::run(subject, &format!("foreign-{n}"), self.options),
             |foreign| foreign.cpu_us,
         )?;
@@ -279,6 +280,7 @@ impl Bench<'_> {
         let requests = self.options.amount(2184) / 4;
         let script = |connection| -> Result<Script> {
             Ok(Script {
+                address: subject.address,
                 frames: throughput::produce_frames(&topic, &batch, connection)?,
                 requests,
                 in_flight: 2,
@@ -286,7 +288,7 @@ impl Bench<'_> {
                 answers: throughput::answers_of(self.brand),
             })
         };
-        load::run(subject.address, (0..4).map(script).collect::<Result<_>>()?)?;
+        load::run((0..4).map(script).collect::<Result<_>>()?)?;
         subject.kill()?;
         let begun = Instant::now();
         subject.start()?;
@@ -301,6 +303,26 @@ impl Bench<'_> {
         let all = begun.elapsed().as_secs_f64() * 1e3;
         report.note(self.brand, "kill -9 to 100 partitions acked", "ms", Target::Value(1000.0), all);
         Ok(())
+    }
+}
+
+/// Repeats until the cost has settled; lower is better.
+pub fn settle<T>(
+    options: &Options,
+    mut run: impl FnMut(usize) -> Result<T>,
+    cost: impl Fn(&T) -> f64,
+) -> Result<Vec<T>> {
+    let mut results: Vec<T> = Vec::new();
+    let mut best = f64::MAX;
+    let most = if options.quick { options.runs } else { RUNS_MAX.max(options.runs) };
+    loop {
+        let result = run(results.len())?;
+        let falls = cost(&result) < best * SETTLED;
+        best = best.min(cost(&result));
+        results.push(result);
+        if results.len() >= most || (results.len() >= options.runs && !falls) {
+            return Ok(results);
+        }
     }
 }
 

@@ -82,8 +82,14 @@ impl Connection {
     pub fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).with_context(|| format!("connect to {address}"))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(90)))?;
-        Ok(Self { stream })
+        let mut connection = Self { stream };
+        connection.set_patience(Duration::from_secs(90))?;
+        Ok(connection)
+    }
+
+    /// How long to wait for an answer.
+    pub fn set_patience(&mut self, patience: Duration) -> Result<()> {
+        Ok(self.stream.set_read_timeout(Some(patience))?)
     }
 
     /// Over a stream that is open.
@@ -112,11 +118,24 @@ impl Connection {
 
     /// Creates a topic and waits until all of its partitions are led.
     pub fn create_topic(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> Result<Topic> {
+        let topic = self.ask_for_topic(name, partitions, 1, configs)?;
+        self.await_led(&topic)?;
+        Ok(topic)
+    }
+
+    /// Creates a topic; brokers lead its partitions a little later.
+    pub fn ask_for_topic(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        replicas: i16,
+        configs: &[(&str, &str)],
+    ) -> Result<Topic> {
         let request = CreateTopicsRequest {
             topics: vec![CreatableTopic {
                 name: name.into(),
                 num_partitions: partitions,
-                replication_factor: 1,
+                replication_factor: replicas,
                 configs: configs
                     .iter()
                     .map(|(name, value)| CreatableTopicConfig {
@@ -126,14 +145,13 @@ impl Connection {
                     .collect(),
                 ..CreatableTopic::default()
             }],
+            timeout_ms: 30_000,
             ..CreateTopicsRequest::default()
         };
         let response = self.call(&request, 7)?;
         let result = response.topics.first().context("an answer for the topic")?;
         ensure!(result.error_code == 0, "create {name}: {} {:?}", result.error_code, result.error_message);
-        let topic = Topic { name: name.to_owned(), id: result.topic_id, partitions };
-        self.await_led(&topic)?;
-        Ok(topic)
+        Ok(Topic { name: name.to_owned(), id: result.topic_id, partitions })
     }
 
     fn await_led(&mut self, topic: &Topic) -> Result<()> {

@@ -2,6 +2,7 @@
 //! acknowledgement, and to a consumer that waits for it with long polls.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -9,9 +10,10 @@ use ottla_protocol::api::fetch::FetchRequest;
 use ottla_record::{Batches, Codec};
 
 use crate::Options;
-use crate::connection::{Connection, FETCH_VERSION, PRODUCE_VERSION, fetch_request, frame, produce_request};
+use crate::connection::{
+    Connection, FETCH_VERSION, PRODUCE_VERSION, Topic, fetch_request, frame, produce_request,
+};
 use crate::payload::{self, Size};
-use crate::subject::Subject;
 
 const INTERVAL: Duration = Duration::from_millis(1);
 
@@ -43,22 +45,27 @@ pub struct Latencies {
     pub cpu_us: f64,
 }
 
-pub fn run(subject: &mut Subject, name: &str, options: &Options) -> Result<Latencies> {
+/// To the only partition of `topic`, which the node at `leader` leads; `cpu` is the time that all nodes have used.
+pub fn run(
+    leader: SocketAddr,
+    topic: &Topic,
+    options: &Options,
+    cpu: impl Fn() -> Result<Duration>,
+) -> Result<Latencies> {
     let records = options.amount(10_000);
-    let topic = subject.connect()?.create_topic(name, 1, &[("file.delete.delay.ms", "1000")])?;
     let (batch, _) = payload::batch(Size::OneRecord, Codec::None);
-    let request = frame(&produce_request(&topic, 0, &batch), PRODUCE_VERSION)?.concat();
+    let request = frame(&produce_request(topic, 0, &batch), PRODUCE_VERSION)?.concat();
 
-    let consumer = subject.connect()?;
+    let consumer = Connection::open(leader)?;
     let consumed = {
         let topic = topic.clone();
         std::thread::spawn(move || consume(consumer, &topic, records))
     };
-    let producer = subject.connect()?.into_stream();
+    let producer = Connection::open(leader)?.into_stream();
     let acks = Connection::of(producer.try_clone()?);
     let acked = std::thread::spawn(move || await_acks(acks, records));
 
-    let before = subject.cpu()?;
+    let before = cpu()?;
     let start = Instant::now() + Duration::from_millis(20);
     let mut stream = producer;
     for n in 0..records {
@@ -67,8 +74,7 @@ pub fn run(subject: &mut Subject, name: &str, options: &Options) -> Result<Laten
     }
     let acked = acked.join().ok().context("the ack thread panicked")??;
     let consumed = consumed.join().ok().context("the consumer thread panicked")??;
-    let cpu = subject.cpu()?.saturating_sub(before);
-    subject.connect()?.delete_topic(&topic)?;
+    let cpu = cpu()?.saturating_sub(before);
 
     let since_due = |times: Vec<Instant>| {
         let due = (0..).map(|n| start + INTERVAL * n);
@@ -104,11 +110,7 @@ fn await_acks(mut connection: Connection, records: usize) -> Result<Vec<Instant>
     Ok(times)
 }
 
-fn consume(
-    mut connection: Connection,
-    topic: &crate::connection::Topic,
-    records: usize,
-) -> Result<Vec<Instant>> {
+fn consume(mut connection: Connection, topic: &Topic, records: usize) -> Result<Vec<Instant>> {
     let mut times = Vec::with_capacity(records);
     while times.len() < records {
         let request = fetch_request(topic, 0, times.len() as i64, 1 << 20);

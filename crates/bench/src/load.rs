@@ -13,6 +13,7 @@ use crate::connection::{Connection, Frame};
 
 /// What one connection does.
 pub struct Script {
+    pub address: SocketAddr,
     /// Sent one after the other, and over again from the start.
     pub frames: Vec<Frame>,
     /// How many requests in all.
@@ -36,10 +37,10 @@ pub enum Answers {
 
 /// Runs the scripts at once; returns how many requests were answered, and the time from the first request to the
 /// last answer.
-pub fn run(address: SocketAddr, scripts: Vec<Script>) -> Result<(usize, Duration)> {
+pub fn run(scripts: Vec<Script>) -> Result<(usize, Duration)> {
     let mut connections = Vec::new();
-    for _ in &scripts {
-        connections.push(Connection::open(address)?.into_stream());
+    for script in &scripts {
+        connections.push(Connection::open(script.address)?.into_stream());
     }
     let begun = Instant::now();
     let threads: Vec<_> = scripts

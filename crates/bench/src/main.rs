@@ -10,6 +10,7 @@
 //! - Apache's own producer performance tool is the cross-check by a foreign client.
 
 mod cells;
+mod cluster;
 mod connection;
 mod foreign;
 mod latency;

@@ -43,6 +43,11 @@ impl Report {
         self.figures[at].values.insert(brand, value);
     }
 
+    /// What was noted of a subject.
+    pub fn value(&self, brand: Brand, name: &str) -> Option<f64> {
+        self.figures.iter().find(|figure| figure.name == name)?.values.get(&brand).copied()
+    }
+
     /// Fills in what was not measured now from an earlier run's [`Self::to_json`]. Ratios are then between runs.
     pub fn fill_from(&mut self, json: &str) -> Result<()> {
         let earlier: serde_json::Value = serde_json::from_str(json)?;

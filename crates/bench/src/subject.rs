@@ -57,7 +57,6 @@ pub struct Subject {
 impl Subject {
     /// Formats a directory; nothing runs yet.
     pub fn formatted(brand: Brand, home: PathBuf, ottla: &Path) -> Result<Self> {
-        fs::create_dir_all(home.join("data")).with_context(|| format!("create {}", home.display()))?;
         let [address, controller] = free_ports()?;
         let properties = format!(
             "process.roles=broker,controller\n\
@@ -73,10 +72,23 @@ impl Subject {
              transaction.state.log.min.isr=1\n",
             home.join("data").display()
         );
+        Self::with_properties(brand, home, ottla, address, &properties, &["--standalone"])
+    }
+
+    /// Formats a directory for a node with these settings, which listens on `address`.
+    pub fn with_properties(
+        brand: Brand,
+        home: PathBuf,
+        ottla: &Path,
+        address: SocketAddr,
+        properties: &str,
+        format: &[&str],
+    ) -> Result<Self> {
+        fs::create_dir_all(home.join("data")).with_context(|| format!("create {}", home.display()))?;
         fs::write(home.join("server.properties"), properties).context("write server.properties")?;
         let subject = Self { brand, address, home, binary: ottla.to_owned(), child: None };
         let file = subject.home.join("server.properties").display().to_string();
-        let arguments = ["format", "-t", "AAAAAAAAQACAAAAAAAAAAA", "-c", &file, "--standalone"];
+        let arguments = [&["format", "-t", "AAAAAAAAQACAAAAAAAAAAA", "-c", &file], format].concat();
         let mut command = match brand {
             Brand::Limit => return Ok(subject),
             Brand::Kafka => {
@@ -141,6 +153,10 @@ impl Subject {
             // tidy: thread::sleep, as another process tells nothing when it is up.
             std::thread::sleep(Duration::from_micros(200));
         }
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     fn check_alive(&mut self) -> Result<()> {
@@ -223,7 +239,7 @@ impl Drop for Subject {
     }
 }
 
-fn free_ports() -> Result<[SocketAddr; 2]> {
+pub fn free_ports() -> Result<[SocketAddr; 2]> {
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port");
     let (one, other) = (bind()?, bind()?);
     Ok([one.local_addr()?, other.local_addr()?])

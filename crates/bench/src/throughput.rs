@@ -16,7 +16,7 @@ use crate::load::{self, Answers, Script};
 use crate::payload::{self, Size};
 use crate::subject::{Brand, Subject};
 
-const CONNECTIONS: usize = 4;
+pub const CONNECTIONS: usize = 4;
 
 /// One kind of load.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,7 @@ impl Load {
         format!("{}-{}p-{}", self.size.name(), self.partitions, self.codec)
     }
 
-    fn requests(&self, options: &Options) -> usize {
+    pub fn requests(&self, options: &Options) -> usize {
         match self.size {
             Size::Large => options.amount(1092),
             Size::Usual => options.amount(40_000),
@@ -54,7 +54,7 @@ impl Load {
         }
     }
 
-    fn in_flight(&self) -> usize {
+    pub fn in_flight(&self) -> usize {
         match self.size {
             Size::Large => 2,
             Size::Usual => 5,
@@ -93,7 +93,7 @@ impl Run {
 /// Plays scripts and takes the node's CPU time around them.
 fn measured(subject: &Subject, scripts: Vec<Script>, bytes_each: usize) -> Result<Run> {
     let before = subject.cpu()?;
-    let (requests, wall) = load::run(subject.address, scripts)?;
+    let (requests, wall) = load::run(scripts)?;
     let cpu = subject.cpu()?.saturating_sub(before);
     Ok(Run { cpu, wall, bytes: (requests * bytes_each) as u64, requests: requests as u64 })
 }
@@ -112,13 +112,14 @@ pub fn produce(subject: &mut Subject, load: Load, name: &str, options: &Options)
     let topic = match subject.brand {
         Brand::Limit => {
             let reset = Script {
+                address: subject.address,
                 frames: vec![limit::reset_frame()],
                 requests: 1,
                 in_flight: 1,
                 until: None,
                 answers: Answers::Any,
             };
-            load::run(subject.address, vec![reset])?;
+            load::run(vec![reset])?;
             Topic { name: name.to_owned(), id: ottla_model::Uuid::default(), partitions: load.partitions }
         }
         _ => {
@@ -130,6 +131,7 @@ pub fn produce(subject: &mut Subject, load: Load, name: &str, options: &Options)
     let mut scripts = Vec::new();
     for connection in 0..CONNECTIONS {
         scripts.push(Script {
+            address: subject.address,
             frames: produce_frames(&topic, &batch, connection)?,
             requests,
             in_flight: load.in_flight(),
@@ -197,6 +199,7 @@ pub fn fetch(subject: &mut Subject, load: Load, produced: &Produced, quick: bool
             continue;
         }
         scripts.push(Script {
+            address: subject.address,
             requests: total / CONNECTIONS,
             frames: mine,
             in_flight: 2,
