@@ -242,13 +242,18 @@ impl LogDir {
         }
     }
 
+    /// The broker epoch in the marker of a clean stop, which stays; `None` without a marker.
+    pub fn clean_marker(&self) -> Result<Option<BrokerEpoch>, StorageError> {
+        let text = read_text(self.disk(), &self.path().join(CLEAN_SHUTDOWN))?;
+        Ok(text.map(|text| checkpoint::parse_clean_shutdown(&text)))
+    }
+
     /// The marker of a clean stop: whether it was there, and its broker epoch. It is gone afterwards, durably.
     fn take_clean_marker(&self) -> Result<(bool, BrokerEpoch), StorageError> {
-        let path = self.path().join(CLEAN_SHUTDOWN);
-        let Some(text) = read_text(self.disk(), &path)? else { return Ok((false, BrokerEpoch::NONE)) };
-        remove_if_there(self.disk(), &path)?;
+        let Some(epoch) = self.clean_marker()? else { return Ok((false, BrokerEpoch::NONE)) };
+        remove_if_there(self.disk(), &self.path().join(CLEAN_SHUTDOWN))?;
         self.sync()?;
-        Ok((true, checkpoint::parse_clean_shutdown(&text)))
+        Ok((true, epoch))
     }
 
     fn sync(&self) -> Result<(), StorageError> {

@@ -28,6 +28,7 @@ mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
 mod elect_leaders;
+mod envelope;
 mod fetch;
 mod find_coordinator;
 mod groups;
@@ -47,6 +48,7 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 pub mod produce;
+mod quorum;
 mod sasl_authenticate;
 mod sasl_handshake;
 mod sync_group;
@@ -58,12 +60,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use ottla_protocol::{
     ApiKey, DecodeError, Decoder, EncodeError, Listener, Message, Segment, Str, encode_response,
 };
 use ottla_transport::{FileRange, Outgoing};
 use thiserror::Error;
 
+use crate::controller::client::Forwarded;
 use crate::node::Node;
 
 pub use connection::serve;
@@ -138,6 +142,22 @@ impl Answer {
         Ok(Self { segments, files: files.into_iter().map(Some).collect() })
     }
 
+    /// The bytes behind the frame length, of an answer without file ranges.
+    fn without_length(self) -> Bytes {
+        let bytes = self.segments.iter().filter_map(|segment| match segment {
+            Segment::Bytes(bytes) => Some(&bytes[..]),
+            Segment::External { .. } => None,
+        });
+        Bytes::from(bytes.collect::<Vec<_>>().concat()).split_off(size_of::<i32>())
+    }
+
+    /// An answer that another node gave, header included, without its length.
+    fn of_other_node(answer: Bytes) -> Self {
+        let length = (answer.len() as i32).to_be_bytes();
+        let segments = vec![Segment::Bytes(Bytes::copy_from_slice(&length)), Segment::Bytes(answer)];
+        Self { segments, files: Vec::new() }
+    }
+
     fn append_to(mut self, outgoing: &mut Outgoing) {
         for segment in self.segments {
             match segment {
@@ -182,8 +202,8 @@ async fn dispatch(
     match (listener.kind, context.api_key) {
         (Listener::Broker, ApiKey::Fetch) => fetch::answer(&listener.node, &context, body).await,
         // Boxed: one rarely used future of their joint size instead of one in every connection.
-        (Listener::Broker, key) if CLUSTER_APIS.contains(&key) => {
-            Box::pin(cluster_api(&listener.node, &context, body)).await
+        (Listener::Broker, key) if CLUSTER_APIS.contains(&key) || quorum::VOTER_KEYS.contains(&key) => {
+            Box::pin(forwarded(&listener.node, &context, body)).await
         }
         (Listener::Broker, _) => Box::pin(broker_api(&listener.node, &context, body)).await,
         (Listener::Controller, ApiKey::DescribeCluster) => {
@@ -192,10 +212,31 @@ async fn dispatch(
         (Listener::Controller, key) if CONFIG_APIS.contains(&key) => {
             Box::pin(broker_api(&listener.node, &context, body)).await
         }
+        (Listener::Controller, key) if quorum::KEYS.contains(&key) || quorum::VOTER_KEYS.contains(&key) => {
+            Box::pin(quorum::answer(&listener.node, &context, body)).await
+        }
+        (Listener::Controller, ApiKey::Envelope) => {
+            Box::pin(envelope::answer(listener, &context, body)).await
+        }
         (Listener::Controller, key) if CLUSTER_APIS.contains(&key) => {
             Box::pin(cluster_api(&listener.node, &context, body)).await
         }
         (Listener::Controller, _) => Box::pin(controller_api(&listener.node, &context, body)).await,
+    }
+}
+
+/// What the active controller decides: here, or passed on to where it is. Where none is found in time the handlers
+/// here say so.
+async fn forwarded(node: &Arc<Node>, context: &RequestContext, body: Decoder) -> Result<Answer, Rejected> {
+    if node.controller().active_epoch().is_none() {
+        let envelope = envelope::seal(context, &body.rest())?;
+        if let Ok(Forwarded::Answer(answer)) = node.broker().controller.forward(&envelope).await {
+            return Ok(Answer::of_other_node(answer));
+        }
+    }
+    match quorum::VOTER_KEYS.contains(&context.api_key) {
+        true => quorum::answer(node, context, body).await,
+        false => cluster_api(node, context, body).await,
     }
 }
 
@@ -277,7 +318,7 @@ api_table!(CLUSTER_APIS, cluster_api, controller, also [], {
     UnregisterController => unregister_controller,
 });
 
-api_table!(CONTROLLER_APIS, controller_api, controller, also [ApiVersions DescribeCluster], {
+api_table!(CONTROLLER_APIS, controller_api, controller, also [ApiVersions DescribeCluster Envelope], {
     AlterPartition => alter_partition,
     BrokerRegistration => broker_registration,
     BrokerHeartbeat => broker_heartbeat,
@@ -287,16 +328,17 @@ api_table!(CONTROLLER_APIS, controller_api, controller, also [ApiVersions Descri
 });
 
 /// What the active controller answers is offered on both kinds of listeners.
-static OFFERED_BY_BROKERS: LazyLock<Vec<ApiKey>> = LazyLock::new(|| joined(BROKER_APIS, CLUSTER_APIS));
+static OFFERED_BY_BROKERS: LazyLock<Vec<ApiKey>> =
+    LazyLock::new(|| joined(&[BROKER_APIS, CLUSTER_APIS, quorum::VOTER_KEYS]));
 static OFFERED_BY_CONTROLLERS: LazyLock<Vec<ApiKey>> =
-    LazyLock::new(|| joined(&joined(CONTROLLER_APIS, CONFIG_APIS), CLUSTER_APIS));
+    LazyLock::new(|| joined(&[CONTROLLER_APIS, CONFIG_APIS, CLUSTER_APIS, quorum::KEYS, quorum::VOTER_KEYS]));
 
 /// Handled by the broker role on both kinds of listeners: a node's settings are the same for both of its roles.
 const CONFIG_APIS: &[ApiKey] =
     &[ApiKey::DescribeConfigs, ApiKey::AlterConfigs, ApiKey::IncrementalAlterConfigs];
 
-fn joined(a: &[ApiKey], b: &[ApiKey]) -> Vec<ApiKey> {
-    let mut keys = [a, b].concat();
+fn joined(tables: &[&[ApiKey]]) -> Vec<ApiKey> {
+    let mut keys = tables.concat();
     keys.sort_unstable_by_key(|key| *key as i16);
     keys
 }

@@ -10,6 +10,7 @@ pub mod lifecycle;
 pub mod partition;
 pub mod producer_ids;
 pub mod reconcile;
+pub mod role;
 pub mod shard;
 pub mod syncer;
 pub mod table;
@@ -27,7 +28,7 @@ use ottla_protocol::Str;
 use parking_lot::Mutex;
 
 use crate::config::ServerConfig;
-use crate::controller::ControllerHandle;
+use crate::controller::ControllerClient;
 use coordinators::{GroupCoordinators, HostConfig};
 use fetch_session::FetchSessions;
 use partition::PartitionHandle;
@@ -52,7 +53,7 @@ pub struct Broker {
     pub node_id: NodeId,
     pub cluster_id: Arc<str>,
     pub config: Arc<ServerConfig>,
-    pub controller: ControllerHandle,
+    pub controller: ControllerClient,
     pub fetch_sessions: FetchSessions,
     pub producer_ids: ProducerIds,
     pub dirs: Vec<BrokerDir>,
@@ -69,7 +70,7 @@ impl Broker {
     pub fn new(
         config: Arc<ServerConfig>,
         cluster_id: Arc<str>,
-        controller: ControllerHandle,
+        controller: ControllerClient,
         image: Arc<ArcSwap<MetadataImage>>,
         dirs: Vec<BrokerDir>,
     ) -> Arc<Self> {

@@ -124,16 +124,23 @@ impl MetadataLoader {
         Ok(())
     }
 
-    /// Takes committed batches and publishes one image with all of them.
+    /// Takes committed batches and publishes one image with all of them, and with a snapshot loaded before.
     pub fn load(&mut self, batches: &[Committed]) -> Result<(), ReplayError> {
-        let Some(last) = batches.last() else { return Ok(()) };
-        let delta = self.delta.get_or_insert_with(|| MetadataDelta::new(&self.image));
-        for record in batches.iter().flat_map(|batch| &batch.records) {
-            delta.replay(record)?;
+        if let Some(last) = batches.last() {
+            let delta = self.delta.get_or_insert_with(|| MetadataDelta::new(&self.image));
+            for record in batches.iter().flat_map(|batch| &batch.records) {
+                delta.replay(record)?;
+            }
+            self.last =
+                Provenance { offset: Offset(last.end.0 - 1), epoch: last.epoch.0, time: last.timestamp };
         }
-        self.last = Provenance { offset: Offset(last.end.0 - 1), epoch: last.epoch.0, time: last.timestamp };
         self.publish();
         Ok(())
+    }
+
+    /// Whether a metadata transaction is open: what follows the newest image is not published yet.
+    pub fn in_transaction(&self) -> bool {
+        self.delta.as_ref().is_some_and(MetadataDelta::in_transaction)
     }
 
     fn publish(&mut self) {

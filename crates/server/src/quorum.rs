@@ -6,11 +6,13 @@
 
 pub mod batches;
 mod driver;
+pub mod peers;
 pub mod snapshot;
 pub mod snapshots;
 mod state_file;
+pub mod wire;
 
-pub use driver::{Committed, Driver, DriverOptions, NotLeader, QuorumError, Recovered};
+pub use driver::{Committed, Delivery, Driver, DriverOptions, Installed, NotLeader, QuorumError, Recovered};
 
 use ottla_raft::{Endpoint, VersionRange};
 

@@ -160,7 +160,7 @@ impl NodeClient {
 
     /// The highest version of `key` that both sides know.
     pub fn version_of(&self, key: ApiKey) -> Option<i16> {
-        let common = range_of(&self.peer.api_keys, key).intersect(key.versions());
+        let common = range_of(&self.peer.api_keys, key).intersect(key.stable_versions());
         (!common.is_empty()).then_some(common.max)
     }
 

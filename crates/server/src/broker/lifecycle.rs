@@ -5,17 +5,20 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use ottla_metadata::features::SUPPORTED;
-use ottla_model::{BrokerEpoch, ErrorCode, NodeId, Uuid};
+use ottla_model::{BrokerEpoch, ErrorCode, NodeId, Offset, Uuid};
 use ottla_protocol::Str;
 use ottla_protocol::api::broker_heartbeat::{BrokerHeartbeatRequest, BrokerHeartbeatResponse};
 use ottla_protocol::api::broker_registration::{BrokerRegistrationRequest, Feature, Listener};
 
 use crate::config::{Endpoint, ServerConfig};
-use crate::controller::{ControllerError, ControllerHandle};
+use crate::controller::{ControllerClient, ControllerError};
 use crate::metadata::MetadataHandle;
 
 /// How long to wait between heartbeats while something is expected to happen.
 const EAGER_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How long to wait between attempts to register.
+const REGISTRATION_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What the broker tells of itself.
 #[derive(Clone, Debug)]
@@ -44,7 +47,7 @@ pub enum LifecycleError {
 /// Registers the broker and keeps it alive. Cheap to clone.
 #[derive(Clone)]
 pub struct BrokerLifecycle {
-    controller: ControllerHandle,
+    controller: ControllerClient,
     metadata: MetadataHandle,
     node_id: NodeId,
     epoch: Arc<AtomicI64>,
@@ -52,7 +55,7 @@ pub struct BrokerLifecycle {
 }
 
 impl BrokerLifecycle {
-    pub fn new(config: &ServerConfig, controller: ControllerHandle, metadata: MetadataHandle) -> Self {
+    pub fn new(config: &ServerConfig, controller: ControllerClient, metadata: MetadataHandle) -> Self {
         let interval = Duration::from_millis(config.lifecycle.heartbeat_interval_ms.max(1) as u64);
         let epoch = Arc::new(AtomicI64::new(BrokerEpoch::NONE.0));
         Self { controller, metadata, node_id: config.node_id, epoch, interval }
@@ -92,12 +95,21 @@ impl BrokerLifecycle {
             log_dirs,
             previous_broker_epoch: registration.previous_epoch.0,
         };
-        let response = self.controller.register_broker(request).await?;
-        match ErrorCode::from_code(response.error_code) {
-            Some(ErrorCode::None) => {}
-            code => return Err(LifecycleError::Refused(code.unwrap_or(ErrorCode::UnknownServerError))),
-        }
+        let response = loop {
+            let response = self.controller.register_broker(request.clone()).await?;
+            match ErrorCode::from_code(response.error_code) {
+                Some(ErrorCode::None) => break response,
+                // Its session of an earlier life has to end first.
+                Some(ErrorCode::DuplicateBrokerRegistration) => {
+                    tracing::warn!("waiting for the session of this broker's earlier process to end");
+                    tokio::time::sleep(REGISTRATION_INTERVAL).await;
+                }
+                code => return Err(LifecycleError::Refused(code.unwrap_or(ErrorCode::UnknownServerError))),
+            }
+        };
         self.epoch.store(response.broker_epoch, Ordering::Release);
+        // The epoch is the offset of the registration's record.
+        self.metadata.wait_for(Offset(response.broker_epoch)).await;
         Ok(BrokerEpoch(response.broker_epoch))
     }
 

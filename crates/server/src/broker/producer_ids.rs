@@ -4,7 +4,7 @@ use ottla_model::{BrokerEpoch, ErrorCode, NodeId, ProducerId};
 use ottla_protocol::api::allocate_producer_ids::AllocateProducerIdsRequest;
 use tokio::sync::Mutex;
 
-use crate::controller::ControllerHandle;
+use crate::controller::ControllerClient;
 
 /// The block in use. An id is given once, by whoever holds the lock; who needs a new block waits for the controller,
 /// and the others for him.
@@ -17,7 +17,7 @@ impl ProducerIds {
     /// An id that no producer of the cluster has had. Errors: COORDINATOR_LOAD_IN_PROGRESS while there is no block.
     pub async fn next(
         &self,
-        controller: &ControllerHandle,
+        controller: &ControllerClient,
         broker: NodeId,
         epoch: BrokerEpoch,
     ) -> Result<ProducerId, ErrorCode> {

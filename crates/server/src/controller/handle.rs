@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicI16, Ordering};
 use std::sync::{Arc, mpsc};
 
-use ottla_commit_log::LogView;
 use ottla_controller::{Controller, Outcome};
 use ottla_model::{ErrorCode, LeaderEpoch, Millis, NodeId, Offset};
 use ottla_protocol::api::allocate_producer_ids::{AllocateProducerIdsRequest, AllocateProducerIdsResponse};
@@ -34,11 +33,13 @@ use ottla_protocol::api::unregister_broker::{UnregisterBrokerRequest, Unregister
 use ottla_protocol::api::unregister_controller::{UnregisterControllerRequest, UnregisterControllerResponse};
 use ottla_protocol::api::update_features::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 use ottla_protocol::records::metadata::MetadataRecord;
-use ottla_raft::{ReplicaKey, Replicas, VoterSet};
-use tokio::sync::oneshot;
+use ottla_raft::{Failure, Replicas, Request, RequestId, VoterSet};
+use tokio::sync::{oneshot, watch};
 
 use crate::metadata::Publisher;
 use crate::quorum::snapshot::SnapshotId;
+use crate::quorum::wire::Reply;
+use crate::rpc::NodeAddress;
 
 /// Why the controller did not decide. Requests that it refused are answered by their own response instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +72,23 @@ pub struct QuorumInfo {
     pub kraft_version: i16,
 }
 
+/// Who leads the quorum, as far as this node knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuorumLeader {
+    pub epoch: LeaderEpoch,
+    pub leader: Option<NodeId>,
+    /// Its `controller.listener.names[0]`.
+    pub address: Option<NodeAddress>,
+    /// This node leads and has everything before its epoch: it decides.
+    pub is_active: bool,
+}
+
+impl Default for QuorumLeader {
+    fn default() -> Self {
+        Self { epoch: LeaderEpoch::NONE, leader: None, address: None, is_active: false }
+    }
+}
+
 /// Whether a decision's records may be written as several batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Atomicity {
@@ -95,9 +113,14 @@ pub(super) type Decide =
 pub(super) enum Message {
     Decide(Decide),
     DescribeQuorum(oneshot::Sender<QuorumInfo>),
-    Fetched { replica: ReplicaKey, end: Offset },
+    /// Another node, or a tool, asks the quorum.
+    Quorum(Request, oneshot::Sender<Reply>),
+    /// What became of a request of this node's quorum.
+    Answered(RequestId, Result<Reply, Failure>),
     AddPublisher(Box<dyn Publisher>, oneshot::Sender<()>),
     SnapshotWritten(Option<SnapshotId>),
+    /// The node is about to stop: lead no more. Told when a successor is known.
+    HandOver(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -105,8 +128,8 @@ pub(super) enum Message {
 #[derive(Clone)]
 pub struct ControllerHandle {
     inbox: mpsc::Sender<Message>,
-    log: LogView,
     kraft_version: Arc<AtomicI16>,
+    leader: watch::Receiver<QuorumLeader>,
 }
 
 macro_rules! requests {
@@ -120,8 +143,23 @@ macro_rules! requests {
 
 /// Each answers when its records are committed, published on this node, and on disk.
 impl ControllerHandle {
-    pub(super) fn new(inbox: mpsc::Sender<Message>, log: LogView, kraft_version: Arc<AtomicI16>) -> Self {
-        Self { inbox, log, kraft_version }
+    pub(super) fn new(
+        inbox: mpsc::Sender<Message>,
+        kraft_version: Arc<AtomicI16>,
+        leader: watch::Receiver<QuorumLeader>,
+    ) -> Self {
+        Self { inbox, kraft_version, leader }
+    }
+
+    /// Who leads the quorum, now and later.
+    pub fn leader(&self) -> &watch::Receiver<QuorumLeader> {
+        &self.leader
+    }
+
+    /// The epoch in which this node is the active controller, if it is.
+    pub fn active_epoch(&self) -> Option<LeaderEpoch> {
+        let leader = self.leader.borrow();
+        leader.is_active.then_some(leader.epoch)
     }
 
     /// The finalized `kraft.version`, which is not among the image's features: the quorum keeps it itself.
@@ -200,14 +238,11 @@ impl ControllerHandle {
         receiver.await.map_err(|_| ControllerError::Stopping)
     }
 
-    /// Notes that a replica has everything of the metadata log below `end`.
-    pub fn fetched(&self, replica: ReplicaKey, end: Offset) -> Result<(), ControllerError> {
-        self.send(Message::Fetched { replica, end })
-    }
-
-    /// The metadata log, for those who replicate it.
-    pub fn log(&self) -> &LogView {
-        &self.log
+    /// A request of another node to the quorum. The answer may take as long as the request allows.
+    pub async fn ask_quorum(&self, request: Request) -> Result<Reply, ControllerError> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(Message::Quorum(request, sender))?;
+        receiver.await.map_err(|_| ControllerError::Stopping)
     }
 
     /// Adds one who acts on images. It has been told of everything known by now when this returns, and is told of
@@ -216,6 +251,14 @@ impl ControllerHandle {
         let (sender, receiver) = oneshot::channel();
         self.send(Message::AddPublisher(publisher, sender))?;
         receiver.await.map_err(|_| ControllerError::Stopping)
+    }
+
+    /// Stops leading; comes back when another node is known to lead, at once if this one does not. The thread goes on.
+    pub async fn hand_over(&self) {
+        let (sender, receiver) = oneshot::channel();
+        if self.send(Message::HandOver(sender)).is_ok() {
+            let _ = receiver.await;
+        }
     }
 
     /// Stops leading, makes the log durable and ends the thread. Comes back when that is done.

@@ -1,4 +1,9 @@
-//! Performs the step machine's actions on real files. Synchronous; owned by the quorum's thread.
+//! Performs the step machine's actions on its files. Synchronous; owned by the quorum's thread, or by a simulator.
+//!
+//! Whoever owns it hands in what happens (time, requests of other nodes, answers of theirs, records to append), calls
+//! [`Driver::flush`] when it likes, and takes out what is to be sent and what is committed. Must not know sockets.
+
+mod replica;
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,14 +19,16 @@ use ottla_model::{LeaderEpoch, Millis, Offset};
 use ottla_protocol::EncodeError;
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_raft::{
-    Actions, Append, Body, ControlRecord, Event, LogPosition, LogShape, QuorumState, Raft, RaftConfig,
-    Replicas, StartError, VoterHistory, VoterSet,
+    Actions, Append, Body, ControlRecord, Event, Fault, LogPosition, LogShape, Outgoing, QuorumState, Raft,
+    RaftConfig, Replicas, Request, StartError, Token, VoterHistory, VoterSet,
 };
 use ottla_record::{Batch, Batches};
 
-use super::batches::{self, BatchData, BatchDataError, ControlData};
+use super::batches::{self, BatchDataError, ControlData};
 use super::snapshot::{self, SnapshotError, SnapshotId};
 use super::state_file::{self, StateFileError};
+use super::wire::Reply;
+use replica::{Download, FollowerBatch};
 
 /// Bytes read from the log at a time at the start.
 const READ_BYTES: usize = 4 << 20;
@@ -58,6 +65,8 @@ pub enum QuorumError {
     Encode(#[from] EncodeError),
     #[error("the metadata log starts at {start}, but no snapshot reaches that far")]
     SnapshotMissing { start: Offset },
+    #[error(transparent)]
+    Fault(#[from] Fault),
 }
 
 /// Only a leader appends.
@@ -85,6 +94,21 @@ pub struct Recovered {
     pub bootstrap: Vec<MetadataRecord>,
 }
 
+/// A snapshot that was fetched from the leader. It takes the place of everything delivered before.
+#[derive(Debug)]
+pub struct Installed {
+    pub id: SnapshotId,
+    pub timestamp: Millis,
+    pub records: Vec<MetadataRecord>,
+}
+
+/// What has become committed, in order.
+#[derive(Debug, Default)]
+pub struct Delivery {
+    pub snapshot: Option<Installed>,
+    pub batches: Vec<Committed>,
+}
+
 pub struct Driver {
     raft: Raft,
     log: Log,
@@ -92,6 +116,11 @@ pub struct Driver {
     directory: PathBuf,
     /// Written and not yet known to be committed.
     undelivered: VecDeque<Committed>,
+    installed: Option<Installed>,
+    /// The snapshot that is being fetched.
+    download: Option<Download>,
+    answers: Vec<(Token, Reply)>,
+    requests: Vec<Outgoing>,
 }
 
 impl Driver {
@@ -146,13 +175,51 @@ impl Driver {
             snapshots: snapshots.iter().filter(|id| **id != SnapshotId::BOOTSTRAP).map(position).collect(),
         };
         let raft = Raft::new(config, stored, shape, history)?;
-        Ok((Self { raft, log, disk, directory, undelivered }, recovered))
+        let driver = Self {
+            raft,
+            log,
+            disk,
+            directory,
+            undelivered,
+            installed: None,
+            download: None,
+            answers: Vec::new(),
+            requests: Vec::new(),
+        };
+        Ok((driver, recovered))
     }
 
-    /// Elects. The leader's first batch is appended when this returns, not yet synced.
+    /// Takes part in the quorum from now on; an only voter elects itself.
     pub fn start(&mut self, now: Millis) -> Result<(), QuorumError> {
-        self.step(now, Event::Start)?;
-        Ok(())
+        self.step(now, Event::Start)
+    }
+
+    /// When [`Self::tick`] is to be called next.
+    pub fn deadline(&self) -> Millis {
+        self.raft.deadline()
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Millis) -> Result<(), QuorumError> {
+        if now < self.raft.deadline() {
+            return Ok(());
+        }
+        self.step(now, Event::Tick)
+    }
+
+    /// Another node or a tool asks; the answer comes out of [`Self::take_answers`], now or later.
+    pub fn request(&mut self, now: Millis, token: Token, request: Request) -> Result<(), QuorumError> {
+        self.step(now, Event::Request { token, request })
+    }
+
+    /// Answers that are ready.
+    pub fn take_answers(&mut self) -> Vec<(Token, Reply)> {
+        std::mem::take(&mut self.answers)
+    }
+
+    /// Requests to send; each is to be answered by one [`Self::answered`].
+    pub fn take_requests(&mut self) -> Vec<Outgoing> {
+        std::mem::take(&mut self.requests)
     }
 
     /// Appends the records as one batch and returns the offset of the first. They are committed once a
@@ -164,10 +231,16 @@ impl Driver {
         values: &[Bytes],
     ) -> Result<Result<Offset, NotLeader>, QuorumError> {
         debug_assert_eq!(records.len(), values.len());
-        let actions = self.raft.step(now, Event::Propose { records: values.len() as u32 });
-        let Some(append) = actions.append.first() else { return Ok(Err(NotLeader)) };
+        let Actions { append, answers, requests, .. } =
+            self.raft.step(now, Event::Propose { records: values.len() as u32 });
+        let Some(append) = append.first() else { return Ok(Err(NotLeader)) };
         let batch = batches::metadata_batch(append.base, append.epoch, now, values);
         self.write(now, append, batch, records)?;
+        for (token, response) in answers {
+            let reply = self.fill(response)?;
+            self.answers.push((token, reply));
+        }
+        self.requests.extend(requests);
         Ok(Ok(append.base))
     }
 
@@ -176,17 +249,20 @@ impl Driver {
         self.step(now, Event::SetKRaftVersion(version))
     }
 
-    /// Syncs what was appended and returns what is committed by that, in order.
-    pub fn flush(&mut self, now: Millis) -> Result<Vec<Committed>, QuorumError> {
+    /// Syncs what was appended. Ask [`Self::deliver`] what that committed.
+    pub fn flush(&mut self, now: Millis) -> Result<(), QuorumError> {
         if let Some(job) = self.log.sync_job(SyncKind::Commit) {
             self.log.complete_sync(job.run())?;
-        }
-        if self.log.synced_offset() > self.raft.high_watermark().unwrap_or(Offset::ZERO) {
             self.step(now, Event::Flushed { end: self.log.synced_offset() })?;
         }
-        let Some(high_watermark) = self.raft.high_watermark() else { return Ok(Vec::new()) };
+        Ok(())
+    }
+
+    /// What has become committed since the last call; `None` while that is not known in this epoch.
+    pub fn deliver(&mut self) -> Option<Delivery> {
+        let high_watermark = self.raft.high_watermark()?;
         let ready = self.undelivered.partition_point(|batch| batch.end <= high_watermark);
-        Ok(self.undelivered.drain(..ready).collect())
+        Some(Delivery { snapshot: self.installed.take(), batches: self.undelivered.drain(..ready).collect() })
     }
 
     /// What is written and not yet known to be committed, in order.
@@ -199,20 +275,27 @@ impl Driver {
         self.log.synced_offset() < self.log.log_end_offset()
     }
 
-    /// Notes that a replica has fetched up to `end`.
-    pub fn fetched(
-        &mut self,
-        now: Millis,
-        replica: ottla_raft::ReplicaKey,
-        end: Offset,
-    ) -> Result<(), QuorumError> {
-        let end = end.min(self.raft.end().offset);
-        self.step(now, Event::Fetched { replica, end })
+    /// Stops leading in this epoch; the node takes part in the next election.
+    pub fn resign(&mut self, now: Millis) -> Result<(), QuorumError> {
+        self.step(now, Event::Resign)
+    }
+
+    /// The node is about to stop: a leader hands over. [`Raft::may_stop`] says when that is done.
+    pub fn shutdown(&mut self, now: Millis) -> Result<(), QuorumError> {
+        self.step(now, Event::Shutdown)
+    }
+
+    /// Snapshots were written or removed, or the log's start moved.
+    pub fn snapshots_changed(&mut self, now: Millis) -> Result<(), QuorumError> {
+        let ids = snapshot::list(&*self.disk, &self.directory)?;
+        let position = |id: SnapshotId| LogPosition { epoch: id.epoch, offset: id.end };
+        let snapshots = ids.into_iter().filter(|id| *id != SnapshotId::BOOTSTRAP).map(position).collect();
+        self.step(now, Event::SnapshotsChanged { log_start: self.log.log_start_offset(), snapshots })
     }
 
     /// Stops leading and makes the log durable with its indexes, for a clean stop.
     pub fn close(&mut self, now: Millis) -> Result<(), QuorumError> {
-        self.step(now, Event::Resign)?;
+        self.resign(now)?;
         if let Some(job) = self.log.sync_job(SyncKind::Checkpoint) {
             self.log.complete_sync(job.run())?;
         }
@@ -248,12 +331,30 @@ impl Driver {
     }
 
     fn step(&mut self, now: Millis, event: Event) -> Result<(), QuorumError> {
-        let mut event = Some(event);
-        while let Some(next) = event.take() {
-            let Actions { store, append, high_watermark, .. } = self.raft.step(now, next);
+        self.step_with(now, event, Vec::new())
+    }
+
+    /// `arrived` are the batches of the answer that the event is.
+    fn step_with(
+        &mut self,
+        now: Millis,
+        event: Event,
+        mut arrived: Vec<FollowerBatch>,
+    ) -> Result<(), QuorumError> {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let actions = self.raft.step(now, event);
+            let Actions { store, truncate, append, take, snapshot, high_watermark, answers, requests, fault } =
+                actions;
+            if let Some(fault) = fault {
+                return Err(fault.into());
+            }
             if let Some(state) = store {
                 self.store(&state)?;
-                event = Some(Event::Stored);
+                events.push_back(Event::Stored);
+            }
+            if let Some(offset) = truncate {
+                self.truncate(now, offset)?;
             }
             for append in &append {
                 if let Body::Control(records) = &append.body {
@@ -265,9 +366,20 @@ impl Driver {
                     self.write(now, append, batch, Vec::new())?;
                 }
             }
+            if take > 0 {
+                self.take(now, arrived.drain(..take))?;
+            }
+            if let Some(piece) = snapshot {
+                events.extend(self.install(now, piece)?);
+            }
             if let Some(offset) = high_watermark {
                 self.log.set_high_watermark(offset);
             }
+            for (token, response) in answers {
+                let reply = self.fill(response)?;
+                self.answers.push((token, reply));
+            }
+            self.requests.extend(requests);
         }
         Ok(())
     }
@@ -326,25 +438,14 @@ fn read_log(
         let before = at;
         for batch in Batches::new(bytes) {
             let batch = batch.map_err(BatchDataError::from)?;
-            let (base, last) = (batch.header.base_offset, batch.header.last_offset());
+            let last = batch.header.last_offset();
             if last < start {
                 continue;
             }
             at = last + 1;
-            let records = match batches::read_batch(&batch)? {
-                BatchData::Metadata(records) => records.into_iter().map(|(_, record)| record).collect(),
-                BatchData::Control(records) => {
-                    for (offset, record) in records {
-                        if let ControlData::Quorum(record) = record {
-                            history.observe(offset, &record);
-                        }
-                    }
-                    Vec::new()
-                }
-            };
-            let (epoch, timestamp) = (batch.header.leader_epoch, batch.header.max_timestamp);
-            let size_bytes = batch.bytes.len();
-            read.push_back(Committed { base, end: at, epoch, timestamp, records, size_bytes });
+            let FollowerBatch { committed, control, .. } = FollowerBatch::read(batch)?;
+            control.iter().for_each(|(offset, record)| history.observe(*offset, record));
+            read.push_back(committed);
         }
         assert!(at > before, "a read from below the log end returns a batch");
     }

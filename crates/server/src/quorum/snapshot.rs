@@ -41,6 +41,11 @@ impl SnapshotId {
         format!("{:020}-{:010}{SUFFIX}", self.end.0, self.epoch.0)
     }
 
+    /// Its name while it is not yet whole.
+    pub fn part_file_name(self) -> String {
+        format!("{:020}-{:010}{PART_SUFFIX}", self.end.0, self.epoch.0)
+    }
+
     pub fn parse(file_name: &str) -> Option<Self> {
         let (end, epoch) = file_name.strip_suffix(SUFFIX)?.split_once('-')?;
         let digits = |text: &str, len| text.len() == len && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -185,7 +190,7 @@ pub fn write(
 ) -> Result<PathBuf, SnapshotError> {
     let id = head.id;
     let path = directory.join(id.file_name());
-    let part = directory.join(format!("{:020}-{:010}{PART_SUFFIX}", id.end.0, id.epoch.0));
+    let part = directory.join(id.part_file_name());
     let file = disk.open(&part, OpenMode::CreateEmpty).map_err(|source| io_error("create", &part, source))?;
     let mut writer = Writer { path: &part, file, id, now, offset: Offset::ZERO, position: 0 };
 

@@ -112,20 +112,29 @@ impl Snapshots {
         self.last = id.or(self.last);
     }
 
+    /// A snapshot was fetched from the leader.
+    pub fn installed(&mut self, id: SnapshotId, timestamp: Millis) {
+        self.last = Some(id);
+        self.last_at = timestamp;
+        self.bytes_since = 0;
+    }
+
     /// When [`Self::clean`] next has something to do.
     pub fn next_clean(&self) -> Millis {
         self.next_clean
     }
 
-    /// Removes the oldest snapshots, and the log up to the next, while there is too much or it is too old.
-    pub fn clean(&mut self, now: Millis, driver: &mut Driver) -> Result<(), QuorumError> {
+    /// Removes the oldest snapshots, and the log up to the next, while there is too much or it is too old. Says whether
+    /// it did.
+    pub fn clean(&mut self, now: Millis, driver: &mut Driver) -> Result<bool, QuorumError> {
         if now < self.next_clean {
-            return Ok(());
+            return Ok(false);
         }
         self.next_clean = now + CLEAN_INTERVAL_MS;
         let (disk, directory) = (driver.disk().clone(), driver.directory().to_path_buf());
         let mut ids = snapshot::list(&*disk, &directory)?;
         ids.retain(|id| *id != SnapshotId::BOOTSTRAP);
+        let before = ids.len();
         while let [oldest, next, ..] = ids[..] {
             let mut size = driver.view().size_bytes();
             for entry in disk.list(&directory).map_err(|source| QuorumError::Io {
@@ -151,6 +160,6 @@ impl Snapshots {
         if let Some(job) = driver.log_mut().delete_job(now) {
             job.run()?;
         }
-        Ok(())
+        Ok(ids.len() < before)
     }
 }

@@ -12,8 +12,9 @@ use ottla_protocol::api::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use ottla_protocol::api::update_features::{FeatureUpdateKey, UpdateFeaturesRequest};
 use ottla_server::broker::lifecycle::{BrokerLifecycle, Registration};
 use ottla_server::config::{Properties, ServerConfig};
-use ottla_server::controller::{self, Options, Running};
+use ottla_server::controller::{self, ControllerClient, Options, Running};
 use ottla_server::quorum::snapshot;
+use ottla_server::rpc::RpcNetwork;
 use ottla_server::storage::{self, Directories, FormatOptions, Quorum};
 
 pub const CLUSTER: &str = "DFF4aVFKT9OXlxhwrJUsDg";
@@ -49,7 +50,9 @@ pub fn open(config: &ServerConfig) -> Directories {
 
 pub fn start(config: &ServerConfig, directories: &Directories, incarnation: u128) -> Running {
     let incarnation = id(incarnation);
-    let options = Options { config, directories, incarnation, seed: [1, 2], opened_ports: Vec::new() };
+    let network = RpcNetwork::new();
+    let opened_ports = Vec::new();
+    let options = Options { config, directories, incarnation, seed: [1, 2], opened_ports, network };
     controller::start(options).unwrap()
 }
 
@@ -59,7 +62,8 @@ async fn join(
     incarnation: u128,
     previous: BrokerEpoch,
 ) -> BrokerLifecycle {
-    let lifecycle = BrokerLifecycle::new(config, running.controller.clone(), running.metadata.clone());
+    let controller = ControllerClient::new(config, running.controller.clone(), RpcNetwork::new());
+    let lifecycle = BrokerLifecycle::new(config, controller, running.metadata.clone());
     let registration = Registration {
         node_id: NodeId(1),
         cluster_id: CLUSTER.into(),

@@ -85,7 +85,8 @@ impl Node {
 
     fn flush(&mut self) -> Result<Vec<Committed>, Failed> {
         self.now = self.now + 1000;
-        let committed = self.driver.flush(self.now)?;
+        self.driver.flush(self.now)?;
+        let committed = self.driver.deliver().map(|delivery| delivery.batches).unwrap_or_default();
         self.known.extend(committed.iter().flat_map(|batch| &batch.records).filter_map(name));
         committed.iter().for_each(|batch| self.snapshots.delivered(batch.size_bytes));
         Ok(committed)
@@ -110,7 +111,8 @@ impl Node {
         let written = job.run(self.now, values.into_iter())?;
         self.snapshots.written(Some(written));
         self.now = self.now + 60_000;
-        Ok(self.snapshots.clean(self.now, &mut self.driver)?)
+        self.snapshots.clean(self.now, &mut self.driver)?;
+        Ok(())
     }
 }
 

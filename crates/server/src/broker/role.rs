@@ -1,0 +1,166 @@
+//! The broker role's life: register, load, follow the metadata, serve; and the way back.
+
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use ottla_commit_log::StorageError;
+use ottla_metadata::{ConfigResourceType, MetadataChanges, MetadataImage};
+use ottla_model::BrokerEpoch;
+use ottla_transport::AcceptLimits;
+use parking_lot::Mutex;
+use tracing::{error, info, warn};
+
+use super::Broker;
+use super::background::Background;
+use super::cleaner::Cleaner;
+use super::lifecycle::{BrokerLifecycle, LifecycleError, Registration};
+use super::reconcile::Reconciler;
+use crate::controller::{ControllerError, ControllerHandle};
+use crate::metadata::{MetadataHandle, Publisher};
+
+/// How long leaders may take to move away when the node stops.
+const CONTROLLED_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a broker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Lifecycle(#[from] LifecycleError),
+    #[error(transparent)]
+    Handle(#[from] ControllerError),
+}
+
+/// A broker that is part of its cluster.
+pub struct BrokerRole {
+    broker: Arc<Broker>,
+    lifecycle: BrokerLifecycle,
+    reconciler: Arc<Mutex<Reconciler>>,
+    background: Option<(mpsc::Sender<()>, std::thread::JoinHandle<()>)>,
+}
+
+/// Tells the broker of new images.
+struct BrokerPublisher {
+    reconciler: Arc<Mutex<Reconciler>>,
+    broker: Arc<Broker>,
+    accept_limits: Arc<ArcSwap<AcceptLimits>>,
+}
+
+impl Publisher for BrokerPublisher {
+    fn publish(&mut self, changes: &MetadataChanges, _: &MetadataImage, image: &Arc<MetadataImage>) {
+        self.reconciler.lock().apply(image, changes);
+        if changes.configs.iter().any(|resource| resource.kind == ConfigResourceType::Broker) {
+            let layers = image.configs.layers(self.broker.node_id, self.broker.config.static_broker.clone());
+            self.accept_limits.store(Arc::new(crate::network::accept_limits(&layers)));
+        }
+    }
+}
+
+impl BrokerRole {
+    /// Registers, loads the logs by what the metadata says of them, and is unfenced: clients may be let in when it
+    /// returns. Waits for a controller as long as the settings allow.
+    pub async fn start(
+        broker: &Arc<Broker>,
+        mut registration: Registration,
+        metadata: &MetadataHandle,
+        publishing: &ControllerHandle,
+        accept_limits: Arc<ArcSwap<AcceptLimits>>,
+    ) -> Result<Self, StartError> {
+        registration.previous_epoch = previous_epoch(broker)?;
+        let lifecycle = BrokerLifecycle::new(&broker.config, broker.controller.clone(), metadata.clone());
+        // Before anything is loaded: from here on the image is not older than this process.
+        lifecycle.register(registration).await?;
+        let (reconciler, loaded) = tokio::task::block_in_place(|| Reconciler::load(broker, &broker.image()))?;
+        let reconciler = Arc::new(Mutex::new(reconciler));
+        let publisher = BrokerPublisher {
+            reconciler: Arc::clone(&reconciler),
+            broker: Arc::clone(broker),
+            accept_limits,
+        };
+        publishing.add_publisher(Box::new(publisher)).await?;
+        lifecycle.unfence().await?;
+        let alive = lifecycle.clone();
+        tokio::spawn(async move { alive.keep_alive().await });
+        let background = Some(start_background(broker));
+        for dir in &broker.dirs {
+            info!("data in {}", absolute(dir.dir.path().to_owned()).display());
+        }
+        info!(
+            "{} partitions loaded{}",
+            loaded.logs,
+            if loaded.clean || loaded.logs == 0 {
+                String::new()
+            } else {
+                format!(" after a crash, {} MiB looked through", loaded.bytes_scanned >> 20)
+            }
+        );
+        Ok(Self { broker: Arc::clone(broker), lifecycle, reconciler, background })
+    }
+
+    /// Lets leaders move elsewhere, while clients and followers are still served.
+    pub async fn leave(&self) {
+        // Members wait for each other in requests that may take minutes.
+        self.broker.groups.stop();
+        let moved =
+            tokio::time::timeout(CONTROLLED_SHUTDOWN_TIMEOUT, self.lifecycle.controlled_shutdown()).await;
+        if !matches!(moved, Ok(Ok(()))) {
+            warn!("the controller did not let the broker go in time");
+        }
+    }
+
+    /// Ends what runs beside the requests.
+    pub async fn stop_background(&mut self) {
+        if let Some((stop, thread)) = self.background.take() {
+            drop(stop);
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+
+    /// Closes the logs, and says on disk that they are whole. No image may come any more.
+    pub async fn close(self) {
+        let epoch = self.lifecycle.epoch();
+        let closed = tokio::task::spawn_blocking(move || self.reconciler.lock().close(epoch)).await;
+        if let Ok(Err(error)) = closed {
+            error!(%error, "a log could not be closed cleanly; the next start will recover it");
+        }
+    }
+}
+
+/// The epoch at which the broker stopped cleanly, if all its directories say the same.
+fn previous_epoch(broker: &Broker) -> Result<BrokerEpoch, StorageError> {
+    let mut epochs = broker.dirs.iter().map(|dir| dir.dir.clean_marker());
+    let first = epochs.next().transpose()?.flatten();
+    for epoch in epochs {
+        if epoch? != first {
+            return Ok(BrokerEpoch::NONE);
+        }
+    }
+    Ok(first.unwrap_or(BrokerEpoch::NONE))
+}
+
+fn start_background(broker: &Arc<Broker>) -> (mpsc::Sender<()>, std::thread::JoinHandle<()>) {
+    let (stop, stopped) = mpsc::channel();
+    let (stop_cleaner, cleaner_stopped) = mpsc::channel();
+    let background = Background::new(broker);
+    let thread = std::thread::Builder::new()
+        .name("ottla-background".to_owned())
+        .spawn(move || {
+            background.run(&stopped);
+            drop(stop_cleaner);
+        })
+        .expect("start the background thread");
+    let cleaner = Cleaner::new(broker);
+    // Nobody waits for it: a cleaning that has not ended when its log is closed leaves nothing behind.
+    std::thread::Builder::new()
+        .name("ottla-cleaner".to_owned())
+        .spawn(move || cleaner.run(&cleaner_stopped))
+        .expect("start the cleaner's thread");
+    (stop, thread)
+}
+
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}

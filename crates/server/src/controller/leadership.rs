@@ -1,0 +1,115 @@
+//! What the active controller keeps beside its decisions: when it acts by itself, and who waits for a commit.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use ottla_controller::{Controller, ControllerConfig, Random};
+use ottla_metadata::MetadataImage;
+use ottla_model::{LeaderEpoch, Millis, NodeId, Offset};
+use ottla_protocol::records::metadata::MetadataRecord;
+
+use super::handle::{ControllerError, Release};
+use crate::config::ServerConfig;
+
+/// How often an active controller does what nobody asks for.
+#[derive(Clone, Copy)]
+pub(super) struct Intervals {
+    /// 0: no records without effect.
+    no_op_ms: i64,
+    fence_check_ms: i64,
+    /// `None`: leaders stay where they are.
+    balance_ms: Option<i64>,
+    unclean_ms: i64,
+}
+
+impl Intervals {
+    pub fn new(config: &ServerConfig) -> Self {
+        let balance_ms = config.lifecycle.leader_imbalance_check_interval_seconds.saturating_mul(1000);
+        Self {
+            no_op_ms: config.metadata_log.idle_interval_ms_max.into(),
+            fence_check_ms: (i64::from(config.lifecycle.session_timeout_ms) / 8).max(1),
+            balance_ms: config.lifecycle.auto_leader_rebalance.then_some(balance_ms),
+            unclean_ms: config.lifecycle.unclean_leader_election_interval_ms,
+        }
+    }
+}
+
+/// A term as the active controller.
+pub(super) struct Active {
+    pub epoch: LeaderEpoch,
+    pub controller: Controller,
+    /// Answers by the log end that must be committed first.
+    pub pending: VecDeque<(Offset, Release)>,
+    pub last_append: Millis,
+    next_fence_check: Millis,
+    next_balance: Millis,
+    next_unclean: Millis,
+}
+
+impl Active {
+    #[allow(clippy::too_many_arguments, reason = "what a controller begins with")]
+    pub fn new(
+        now: Millis,
+        epoch: LeaderEpoch,
+        config: ControllerConfig,
+        image: MetadataImage,
+        log_end: Offset,
+        registered_at: BTreeMap<NodeId, Offset>,
+        seed: [u64; 2],
+        intervals: &Intervals,
+    ) -> Self {
+        Self {
+            epoch,
+            controller: Controller::new(now, config, image, log_end, registered_at, Random::from_seed(seed)),
+            pending: VecDeque::new(),
+            last_append: now,
+            next_fence_check: now,
+            next_balance: now + intervals.balance_ms.unwrap_or(0),
+            next_unclean: now + intervals.unclean_ms,
+        }
+    }
+
+    /// The records of everything whose time has come.
+    pub fn due(&mut self, now: Millis, intervals: &Intervals) -> Vec<Vec<MetadataRecord>> {
+        let mut due = Vec::new();
+        if now >= self.next_fence_check {
+            self.next_fence_check = now + intervals.fence_check_ms;
+            due.push(self.controller.fence_stale_broker(now));
+        }
+        if let Some(interval) = intervals.balance_ms.filter(|_| now >= self.next_balance) {
+            self.next_balance = now + interval;
+            due.push(self.controller.balance_leaders());
+        }
+        if now >= self.next_unclean {
+            self.next_unclean = now + intervals.unclean_ms;
+            due.push(self.controller.elect_uncleanly());
+        }
+        if intervals.no_op_ms > 0 && now - self.last_append >= intervals.no_op_ms {
+            due.push(self.controller.no_op());
+        }
+        due
+    }
+
+    /// When [`Self::due`] next has something.
+    pub fn deadline(&self, intervals: &Intervals) -> Millis {
+        let no_op = match intervals.no_op_ms {
+            0 => Millis::MAX,
+            interval => self.last_append + interval,
+        };
+        let balance = intervals.balance_ms.map_or(Millis::MAX, |_| self.next_balance);
+        no_op.min(self.next_fence_check).min(balance).min(self.next_unclean)
+    }
+
+    /// Lets go the answers whose records are committed.
+    pub fn release(&mut self, high_watermark: Offset) {
+        while let Some((_, release)) = self.pending.pop_front_if(|(end, _)| *end <= high_watermark) {
+            release(Ok(()));
+        }
+    }
+
+    /// The term is over: nobody knows yet whether what waits will be committed.
+    pub fn abandon(self, error: ControllerError) {
+        for (_, release) in self.pending {
+            release(Err(error));
+        }
+    }
+}
