@@ -10,8 +10,11 @@
 
 pub mod artifacts;
 pub mod batch;
+pub mod cluster;
+pub mod disk;
 pub mod load;
 pub mod mask;
+pub mod network;
 pub mod node;
 pub mod process;
 pub mod scenario;

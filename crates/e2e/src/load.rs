@@ -1,9 +1,9 @@
-//! Load over a node that dies and returns, and the audit of what it left: the independent record is
+//! Load over nodes that die and return, and the audit of what it left: the independent record is
 //! `clients/python/load.py`'s ledger.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use crate::{artifacts, process};
 /// A running producer and consumer with their ledger.
 pub struct Load {
     child: Child,
+    bootstrap: String,
     topic: String,
     group: String,
     ledger: PathBuf,
@@ -32,19 +33,24 @@ pub struct Audit {
 }
 
 impl Load {
-    /// Creates the topic (3 partitions) and starts the load.
+    /// Creates the topic (3 partitions) on one node and starts the load.
     pub fn start(node: &Node, topic: &str) -> Result<Load> {
         Connection::open(node.address(), Duration::from_secs(20))?.create_topic(topic, 3, &[])?;
+        Load::over(&node.bootstrap(), node.home(), topic)
+    }
+
+    /// Starts the load over a topic of 3 partitions that is there; the ledger lies in `home`.
+    pub fn over(bootstrap: &str, home: &Path, topic: &str) -> Result<Load> {
         let group = format!("{topic}-group");
-        let ledger = node.home().join(format!("{topic}.ledger"));
-        let errors = node.home().join(format!("{topic}.errors"));
+        let ledger = home.join(format!("{topic}.ledger"));
+        let errors = home.join(format!("{topic}.errors"));
         let mut command = process::bound(&artifacts::python()?.display().to_string());
         command.arg(artifacts::crate_dir().join("clients/python/load.py"));
-        command.args([&node.bootstrap(), topic, &group]).arg(&ledger);
+        command.args([bootstrap, topic, &group]).arg(&ledger);
         command.stdin(Stdio::piped()).stdout(Stdio::null());
         command.stderr(fs::File::create(&errors).context("create the load's error file")?);
         let child = process::spawn(command)?;
-        Ok(Load { child, topic: topic.into(), group, ledger, errors })
+        Ok(Load { child, bootstrap: bootstrap.into(), topic: topic.into(), group, ledger, errors })
     }
 
     /// Waits until this many more records than now are acknowledged.
@@ -98,8 +104,8 @@ impl Load {
     }
 
     /// Checks that no committed offset is behind what had been acknowledged before.
-    pub fn check_group(&self, node: &Node, before: &BTreeMap<i32, i64>) -> Result<()> {
-        let now = group_offsets(node, &self.group, &self.topic, 3)?;
+    pub fn check_group(&self, before: &BTreeMap<i32, i64>) -> Result<()> {
+        let now = group_offsets(&self.bootstrap, &self.group, &self.topic, 3)?;
         for (partition, offset) in before {
             let found = now.get(partition).copied().unwrap_or(-1);
             ensure!(
@@ -111,7 +117,7 @@ impl Load {
     }
 
     /// Ends the load, lets it drain, and compares what is in the topic with what was acknowledged.
-    pub fn finish(mut self, node: &Node) -> Result<Audit> {
+    pub fn finish(mut self) -> Result<Audit> {
         drop(self.child.stdin.take());
         match process::wait(&mut self.child, Duration::from_secs(150))? {
             Some(status) if status.success() => {}
@@ -146,7 +152,7 @@ impl Load {
         let mut python = process::bound(&artifacts::python()?.display().to_string());
         python
             .arg(artifacts::crate_dir().join("clients/python/audit.py"))
-            .args([&node.bootstrap(), &self.topic]);
+            .args([&self.bootstrap, &self.topic]);
         let output = process::output(python, Duration::from_secs(90))?;
         ensure!(output.status.success(), "audit failed: {}", String::from_utf8_lossy(&output.stderr));
         let (mut found, mut last) = (HashMap::new(), HashMap::new());
@@ -188,36 +194,60 @@ impl Drop for Load {
     }
 }
 
-/// Committed offsets of a group, by OffsetFetch version 1.
-fn group_offsets(node: &Node, group: &str, topic: &str, partitions: i32) -> Result<BTreeMap<i32, i64>> {
+/// Committed offsets of a group, by OffsetFetch version 1 from its coordinator, whichever node that is by now.
+fn group_offsets(bootstrap: &str, group: &str, topic: &str, partitions: i32) -> Result<BTreeMap<i32, i64>> {
+    let deadline = Instant::now() + Duration::from_secs(40);
+    let nodes: Vec<&str> = bootstrap.split(',').collect();
+    let mut last = anyhow::anyhow!("no node to ask");
+    for node in nodes.iter().cycle() {
+        match ask_coordinator(node, group, topic, partitions) {
+            Ok(Some(offsets)) => return Ok(offsets),
+            Ok(None) => {}
+            Err(error) => last = error,
+        }
+        if Instant::now() > deadline {
+            return Err(last.context("the group's coordinator does not come back"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Err(last)
+}
+
+/// `None` while the coordinator is not there, still loads or has moved.
+fn ask_coordinator(
+    node: &str,
+    group: &str,
+    topic: &str,
+    partitions: i32,
+) -> Result<Option<BTreeMap<i32, i64>>> {
+    let patience = Duration::from_secs(5);
+    let mut connection = Connection::open(node.parse().context("parse an address")?, patience)?;
+    // FindCoordinator makes the node load (or create) the offsets topic.
+    let answer = connection.ask(&request(10, 0, 7, Header::Plain, Body::new().string(group)))?;
+    let mut cursor = Cursor(&answer);
+    let (error, _id, host, port) = (cursor.i16()?, cursor.i32()?, cursor.string()?, cursor.i32()?);
+    if error != 0 {
+        return Ok(None);
+    }
+    let coordinator = format!("{host}:{port}").parse().context("parse the coordinator's address")?;
     let mut body = Body::new().string(group).i32(1).string(topic).i32(partitions);
     for partition in 0..partitions {
         body = body.i32(partition);
     }
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let mut connection = Connection::open(node.address(), Duration::from_secs(10))?;
-        // FindCoordinator makes the node load (or create) the offsets topic.
-        connection.ask(&request(10, 0, 7, Header::Plain, Body::new().string(group)))?;
-        let answer = connection.ask(&request(9, 1, 8, Header::Plain, body.clone()))?;
-        let mut cursor = Cursor(&answer);
-        ensure!(cursor.i32()? == 1 && cursor.string()? == topic, "OffsetFetch answers another topic");
-        let (mut offsets, mut retry) = (BTreeMap::new(), false);
-        for _ in 0..cursor.i32()? {
-            let (partition, offset) = (cursor.i32()?, cursor.i64()?);
-            cursor.string()?;
-            match cursor.i16()? {
-                0 => drop(offsets.insert(partition, offset)),
-                14..=16 => retry = true,
-                error => bail!("OffsetFetch of partition {partition}: error {error}"),
-            }
+    let answer = Connection::open(coordinator, patience)?.ask(&request(9, 1, 8, Header::Plain, body))?;
+    let mut cursor = Cursor(&answer);
+    ensure!(cursor.i32()? == 1 && cursor.string()? == topic, "OffsetFetch answers another topic");
+    let mut offsets = BTreeMap::new();
+    for _ in 0..cursor.i32()? {
+        let (partition, offset) = (cursor.i32()?, cursor.i64()?);
+        cursor.string()?;
+        match cursor.i16()? {
+            0 => drop(offsets.insert(partition, offset)),
+            14..=16 => return Ok(None),
+            error => bail!("OffsetFetch of partition {partition}: error {error}"),
         }
-        if !retry {
-            return Ok(offsets);
-        }
-        ensure!(Instant::now() < deadline, "the group's coordinator does not come back");
-        std::thread::sleep(Duration::from_millis(20));
     }
+    Ok(Some(offsets))
 }
 
 fn numbers<const N: usize>(text: &str) -> Result<[i64; N]> {

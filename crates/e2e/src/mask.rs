@@ -5,17 +5,9 @@ use std::sync::OnceLock;
 
 use regex::Regex;
 
-use crate::node::Node;
-
-/// Masks what differs between two nodes by nature.
-pub fn normalised(text: &str, node: &Node) -> String {
-    let mut text = text
-        .replace(&node.data().display().to_string(), "{data}")
-        .replace(&node.home().display().to_string(), "{home}")
-        .replace(&node.bootstrap(), "{bootstrap}")
-        .replace(&node.controller().to_string(), "{controller}")
-        .replace(&node.address().port().to_string(), "{port}")
-        .replace(&node.controller().port().to_string(), "{controllerport}");
+/// Masks what differs between two runs by nature; `words` are what only this side has, and what stands for it.
+pub fn normalised(text: &str, words: &[(String, String)]) -> String {
+    let mut text = words.iter().fold(text.to_owned(), |text, (word, mask)| text.replace(word, mask));
     static RULES: OnceLock<Vec<(Regex, &str)>> = OnceLock::new();
     let rules = RULES.get_or_init(|| {
         [

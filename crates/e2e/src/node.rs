@@ -1,7 +1,7 @@
-//! A node on loopback: Apache Kafka 4.4.0 or Ottla, with the same server.properties.
+//! A node: Apache Kafka 4.4.0, 4.3.1 or Ottla, with the same server.properties, on loopback or in a network namespace.
 //!
-//! Owns the data directory, the ports and the process. A stopped or killed node can be started again, by the
-//! other brand too: the directory is what is handed over.
+//! Owns the data directory, its disk, the addresses and the process. A stopped or killed node can be started again, by
+//! another brand too: the directory is what is handed over.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::disk::{Disk, Mount};
 use crate::wire::{Connection, api_versions_request};
 use crate::{artifacts, process, tools};
 
@@ -21,6 +22,8 @@ use crate::{artifacts, process, tools};
 pub enum Brand {
     /// Apache Kafka 4.4.0, the judge.
     Apache,
+    /// Apache Kafka 4.3.1, the release before.
+    Apache43,
     /// The binary under test.
     Ottla,
 }
@@ -33,6 +36,16 @@ impl Brand {
             _ => Brand::Ottla,
         }
     }
+
+    /// By the name that environment variables use.
+    pub fn named(name: &str) -> Option<Brand> {
+        match name {
+            "apache" => Some(Brand::Apache),
+            "apache43" => Some(Brand::Apache43),
+            "ottla" => Some(Brand::Ottla),
+            _ => None,
+        }
+    }
 }
 
 /// The cluster id of every directory the suites format.
@@ -41,12 +54,43 @@ pub const CLUSTER_ID: &str = "e2eClusterIdAAAAAAAAAA";
 /// How long a node may take to answer after its start.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
+/// What a node does in its cluster.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Roles {
+    Combined,
+    Broker,
+    Controller,
+}
+
+impl Roles {
+    pub fn broker(self) -> bool {
+        self != Roles::Controller
+    }
+
+    pub fn controller(self) -> bool {
+        self != Roles::Broker
+    }
+}
+
+/// Where and as what a node runs.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub id: i32,
+    pub roles: Roles,
+    pub broker: SocketAddr,
+    pub controller: SocketAddr,
+    /// The network namespace, if it is not the tests' own.
+    pub namespace: Option<String>,
+    pub disk: Disk,
+}
+
 /// One node with its directory; killed and removed on drop.
 pub struct Node {
     brand: Brand,
+    place: Place,
+    // Before `home`, which holds it.
+    mount: Option<Mount>,
     home: TempDir,
-    broker: SocketAddr,
-    controller: SocketAddr,
     child: Option<Child>,
 }
 
@@ -68,42 +112,69 @@ impl Node {
 
     /// Formats a fresh directory without starting anything.
     pub fn formatted(brand: Brand, extra: &str, format: &[&str]) -> Result<Node> {
-        let home = tempfile::Builder::new()
-            .prefix("ottla-e2e-")
-            .tempdir()
-            .context("create a directory for a node")?;
         let [broker, controller] = free_ports()?;
-        let node = Node { brand, home, broker, controller, child: None };
-        let properties = format!(
-            "process.roles=broker,controller\n\
-             node.id=1\n\
-             controller.quorum.bootstrap.servers={controller}\n\
-             listeners=PLAINTEXT://{broker},CONTROLLER://{controller}\n\
-             advertised.listeners=PLAINTEXT://{broker},CONTROLLER://{controller}\n\
-             controller.listener.names=CONTROLLER\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
-             log.dirs={data}\n\
+        let place =
+            Place { id: 1, roles: Roles::Combined, broker, controller, namespace: None, disk: Disk::Plain };
+        let extra = format!(
+            "controller.quorum.bootstrap.servers={controller}\n\
              offsets.topic.replication.factor=1\n\
              transaction.state.log.replication.factor=1\n\
              transaction.state.log.min.isr=1\n\
              share.coordinator.state.topic.replication.factor=1\n\
              share.coordinator.state.topic.min.isr=1\n\
-             group.initial.rebalance.delay.ms=0\n\
-             {extra}\n",
-            extra = extra.replace("{home}", &node.home().display().to_string()),
-            data = node.data().display(),
+             {extra}"
         );
-        fs::write(node.properties(), properties).context("write server.properties")?;
-        fs::create_dir_all(node.data()).context("create the data directory")?;
-        node.format(format)?;
+        let node = Node::create(brand, place, &extra)?;
+        node.format(&[&["--standalone"], format].concat())?;
         Ok(node)
     }
 
-    fn format(&self, further: &[&str]) -> Result<()> {
+    /// Makes a directory with a server.properties, unformatted.
+    pub fn create(brand: Brand, place: Place, extra: &str) -> Result<Node> {
+        let home = tempfile::Builder::new()
+            .prefix(&format!("ottla-e2e-{}-", std::process::id()))
+            .tempdir()
+            .context("create a directory for a node")?;
+        let data = home.path().join("data");
+        fs::create_dir_all(&data).context("create the data directory")?;
+        let mount = Mount::make(place.disk, &data)?;
+        let node = Node { brand, place, mount, home, child: None };
+        node.configure(extra)?;
+        Ok(node)
+    }
+
+    /// Writes server.properties anew, with extra lines as in [`Node::start`].
+    pub fn configure(&self, extra: &str) -> Result<()> {
+        let Place { id, roles, broker, controller, .. } = &self.place;
+        let (roles, listeners) = match roles {
+            Roles::Combined => {
+                ("broker,controller", format!("PLAINTEXT://{broker},CONTROLLER://{controller}"))
+            }
+            Roles::Broker => ("broker", format!("PLAINTEXT://{broker}")),
+            Roles::Controller => ("controller", format!("CONTROLLER://{controller}")),
+        };
+        let properties = format!(
+            "process.roles={roles}\n\
+             node.id={id}\n\
+             listeners={listeners}\n\
+             advertised.listeners={listeners}\n\
+             controller.listener.names=CONTROLLER\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             log.dirs={data}\n\
+             group.initial.rebalance.delay.ms=0\n\
+             {extra}\n",
+            extra = extra.replace("{home}", &self.home().display().to_string()),
+            data = self.data().display(),
+        );
+        fs::write(self.properties(), properties).context("write server.properties")
+    }
+
+    /// Formats the directory as a member of the suites' cluster.
+    pub fn format(&self, further: &[&str]) -> Result<()> {
         let file = self.properties().display().to_string();
-        let arguments = [&["format", "-t", CLUSTER_ID, "-c", &file, "--standalone"], further].concat();
+        let arguments = [&["format", "-t", CLUSTER_ID, "-c", &file], further].concat();
         match self.brand {
-            Brand::Apache => {
+            Brand::Apache | Brand::Apache43 => {
                 let outcome = tools::runner()?.storage_tool(&arguments)?;
                 ensure!(outcome.status == 0, "kafka-storage failed: {outcome:?}");
             }
@@ -130,39 +201,54 @@ impl Node {
 
     /// Starts the directory with a program of the given brand: a takeover, or the way back.
     pub fn launch_as(&mut self, brand: Brand) -> Result<Duration> {
-        ensure!(self.child.is_none(), "the node runs already");
-        self.brand = brand;
         let begun = Instant::now();
-        let log =
-            File::options().create(true).append(true).open(self.log_file()).context("open the node's log")?;
-        let mut command = match brand {
-            Brand::Apache => {
-                let mut java = process::bound("java");
-                java.args([
-                    "-Xms256m",
-                    "-Xmx512m",
-                    "-XX:TieredStopAtLevel=1",
-                    "-XX:+UseSerialGC",
-                    "-Xshare:auto",
-                ]);
-                java.arg(format!("-Dlog4j2.configurationFile={}", tools::log4j_file()?.display()));
-                java.args(["-cp", &artifacts::jars("broker")?, "kafka.Kafka"]).arg(self.properties());
-                java
-            }
-            Brand::Ottla => {
-                let mut ottla = process::bound(&artifacts::ottla_binary()?.display().to_string());
-                ottla.arg("server").arg(self.properties());
-                ottla
-            }
-        };
-        command.current_dir(self.home.path()).stdin(std::process::Stdio::null());
-        command.stdout(log.try_clone().context("share the node's log")?).stderr(log);
-        self.child = Some(process::spawn(command)?);
+        self.spawn_as(brand)?;
         self.await_ready()?;
         Ok(begun.elapsed())
     }
 
-    fn await_ready(&mut self) -> Result<()> {
+    /// Starts the process and does not wait: the nodes of a cluster need each other to be ready.
+    pub fn spawn_as(&mut self, brand: Brand) -> Result<()> {
+        ensure!(self.child.is_none(), "the node runs already");
+        self.brand = brand;
+        let log =
+            File::options().create(true).append(true).open(self.log_file()).context("open the node's log")?;
+        let mut words: Vec<String> = Vec::new();
+        if let Some(namespace) = &self.place.namespace {
+            // Not `ip netns exec`: it would copy the mounts, and an unmounted disk would stay busy.
+            words.extend(["nsenter".into(), format!("--net=/run/netns/{namespace}"), "--".into()]);
+        }
+        match brand {
+            Brand::Apache | Brand::Apache43 => {
+                let jars = artifacts::jars(if brand == Brand::Apache { "broker" } else { "tools" })?;
+                let jvm = [
+                    "java",
+                    "-Xms64m",
+                    "-Xmx512m",
+                    "-XX:TieredStopAtLevel=1",
+                    "-XX:+UseSerialGC",
+                    "-Xshare:auto",
+                ];
+                words.extend(jvm.map(String::from));
+                words.push(format!("-Dlog4j2.configurationFile={}", tools::log4j_file()?.display()));
+                words.extend([
+                    "-cp".into(),
+                    format!("{jars}:{}", artifacts::jars("logging")?),
+                    "kafka.Kafka".into(),
+                ]);
+            }
+            Brand::Ottla => words.extend([artifacts::ottla_binary()?.display().to_string(), "server".into()]),
+        }
+        let mut command = process::bound(&words[0]);
+        command.args(&words[1..]).arg(self.properties());
+        command.current_dir(self.home.path()).stdin(std::process::Stdio::null());
+        command.stdout(log.try_clone().context("share the node's log")?).stderr(log);
+        self.child = Some(process::spawn(command)?);
+        Ok(())
+    }
+
+    /// Waits until the node answers.
+    pub fn await_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + READY_LIMIT;
         loop {
             if let Some(status) = self.child.as_mut().context("the node has no process")?.try_wait()? {
@@ -185,11 +271,13 @@ impl Node {
         }
     }
 
-    /// Whether the broker answers ApiVersions and lists itself in Metadata (it does once it is unfenced).
+    /// Whether the node answers ApiVersions and a broker lists itself in Metadata (it does once it is unfenced).
     pub fn answers(&self) -> bool {
-        let Ok(mut connection) = Connection::open(self.broker, Duration::from_secs(5)) else { return false };
+        let address = if self.place.roles.broker() { self.place.broker } else { self.place.controller };
+        let Ok(mut connection) = Connection::open(address, Duration::from_secs(5)) else { return false };
         matches!(connection.call(&api_versions_request()), Ok(Some(_)))
-            && matches!(connection.metadata_brokers(), Ok(count) if count == 1)
+            && (!self.place.roles.broker()
+                || connection.metadata().is_ok_and(|metadata| metadata.brokers.contains_key(&self.place.id)))
     }
 
     /// Asks the process to end with SIGTERM and waits; returns how long it took.
@@ -217,6 +305,29 @@ impl Node {
         Ok(())
     }
 
+    /// Stops the process where it is (SIGSTOP), as a long pause of the machine would.
+    pub fn pause(&self) -> Result<()> {
+        process::signal(self.child.as_ref().context("the node does not run")?.id(), Signal::STOP)
+    }
+
+    /// Lets a paused process go on.
+    pub fn resume(&self) -> Result<()> {
+        process::signal(self.child.as_ref().context("the node does not run")?.id(), Signal::CONT)
+    }
+
+    /// Whether there is a process; one that has ended by itself counts as stopped from then on.
+    pub fn runs(&mut self) -> bool {
+        if self.child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None))) {
+            self.child = None;
+        }
+        self.child.is_some()
+    }
+
+    /// The disk to be broken.
+    pub fn disk(&self) -> Result<&Mount> {
+        self.mount.as_ref().context("the node's disk is a plain one")
+    }
+
     /// Resident memory of the process in KiB.
     pub fn rss_kib(&self) -> Result<u64> {
         let child = self.child.as_ref().context("the node does not run")?;
@@ -230,19 +341,27 @@ impl Node {
         self.brand
     }
 
+    pub fn id(&self) -> i32 {
+        self.place.id
+    }
+
+    pub fn roles(&self) -> Roles {
+        self.place.roles
+    }
+
     /// The broker listener's address.
     pub fn address(&self) -> SocketAddr {
-        self.broker
+        self.place.broker
     }
 
     /// The broker listener as `host:port`.
     pub fn bootstrap(&self) -> String {
-        self.broker.to_string()
+        self.place.broker.to_string()
     }
 
     /// The controller listener's address.
     pub fn controller(&self) -> SocketAddr {
-        self.controller
+        self.place.controller
     }
 
     /// The directory of `log.dirs`.
@@ -263,10 +382,23 @@ impl Node {
         self.home.path().join("node.log")
     }
 
+    /// What only this node's outputs have, and the words that hide it.
+    pub fn masks(&self) -> Vec<(String, String)> {
+        let masks = [
+            (self.data().display().to_string(), "{data}"),
+            (self.home().display().to_string(), "{home}"),
+            (self.bootstrap(), "{bootstrap}"),
+            (self.controller().to_string(), "{controller}"),
+            (self.address().port().to_string(), "{port}"),
+            (self.controller().port().to_string(), "{controllerport}"),
+        ];
+        masks.map(|(text, mask)| (text, mask.to_owned())).into()
+    }
+
     /// The last lines the node logged, for messages.
     pub fn log_tail(&self) -> String {
         let text = fs::read_to_string(self.log_file()).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
+        let lines: Vec<&str> = text.lines().map(|line| line.get(..400).unwrap_or(line)).collect();
         lines[lines.len().saturating_sub(25)..].join("\n")
     }
 }
@@ -282,6 +414,7 @@ impl Drop for Node {
             eprintln!("e2e: kept {}", self.home.path().display());
             self.home.disable_cleanup(true);
         }
+        drop(self.mount.take());
     }
 }
 

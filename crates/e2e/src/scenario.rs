@@ -13,16 +13,18 @@
 //! Modifiers of one step: `sort` (the order of lines is free), `numbers` (all figures masked), `local` (no
 //! node is called), `stdout` (stderr is not compared), `status` (nothing but the exit code is), `offered` (lines of
 //! what the candidate calls UNSUPPORTED are not), `until=TEXT` (the step is repeated until its stdout contains TEXT,
-//! for what becomes so eventually). `{data}` and `{home}` are the node's directories;
-//! `copy NAME` copies a directory of `{data}` to `{home}/meta`.
+//! for what becomes so eventually). `{data}` and `{home}` are the node's directories (of a cluster, the first node's;
+//! `{home2}` the second's); `copy NAME` copies a directory of `{data}` to `{home}/meta`. On a cluster `stop 3`, `start 3`
+//! and `kill 3` are about a node, and `sync` waits until all replicas are.
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::cluster::Cluster;
 use crate::node::Node;
 use crate::tools::{self, Jars, Outcome};
 use crate::{artifacts, mask};
@@ -31,6 +33,62 @@ use crate::{artifacts, mask};
 const STEP_LIMIT: Duration = Duration::from_secs(40);
 /// How long a step with `until` is repeated.
 const UNTIL_LIMIT: Duration = Duration::from_secs(20);
+
+/// What a scenario runs against.
+pub struct Side<'a> {
+    bootstrap: String,
+    /// Words of a step and what they stand for.
+    words: Vec<(String, String)>,
+    data: PathBuf,
+    home: PathBuf,
+    /// Words of an output and what hides them.
+    masks: Vec<(String, String)>,
+    cluster: Option<&'a mut Cluster>,
+}
+
+impl<'a> From<&'a Node> for Side<'a> {
+    fn from(node: &'a Node) -> Side<'a> {
+        let words = words(&[
+            ("{bootstrap}", node.bootstrap()),
+            ("{controller}", node.controller().to_string()),
+            ("{data}", node.data().display().to_string()),
+            ("{home}", node.home().display().to_string()),
+        ]);
+        let (data, home) = (node.data(), node.home().to_owned());
+        Side { bootstrap: node.bootstrap(), words, data, home, masks: node.masks(), cluster: None }
+    }
+}
+
+impl<'a> From<&'a mut Cluster> for Side<'a> {
+    fn from(cluster: &'a mut Cluster) -> Side<'a> {
+        let (data, home) = (cluster.node(1).data(), cluster.node(1).home().to_owned());
+        let mut words = words(&[
+            ("{bootstrap}", cluster.bootstrap()),
+            ("{controller}", cluster.bootstrap_controllers()),
+            ("{data}", data.display().to_string()),
+            ("{home}", home.display().to_string()),
+        ]);
+        let mut masks = Vec::new();
+        // Backwards: an address may be the beginning of a higher one.
+        for id in cluster.others(0).into_iter().rev() {
+            let home = cluster.node(id).home().display().to_string();
+            words.push((format!("{{home{id}}}"), home.clone()));
+            masks.push((home, format!("{{home{id}}}")));
+            masks.push((cluster.node(id).address().ip().to_string(), format!("{{host{id}}}")));
+        }
+        Side { bootstrap: cluster.bootstrap(), words, data, home, masks, cluster: Some(cluster) }
+    }
+}
+
+impl Side<'_> {
+    fn fill(&self, word: &str) -> String {
+        self.words.iter().fold(word.to_owned(), |word, (name, text)| word.replace(name, text))
+    }
+}
+
+fn words(words: &[(&str, String)]) -> Vec<(String, String)> {
+    words.iter().map(|(word, text)| (word.to_string(), text.clone())).collect()
+}
 
 /// One call of a tool, or a file for later calls.
 #[derive(Clone, Debug)]
@@ -48,7 +106,7 @@ struct Step {
 }
 
 /// How long a step took: told in the transcript, never compared.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Seconds(f64);
 
 impl PartialEq for Seconds {
@@ -60,7 +118,7 @@ impl PartialEq for Seconds {
 impl Eq for Seconds {}
 
 /// What one step did on one node, masked.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Debug, Default, Eq, PartialEq)]
 struct Done {
     status: i32,
     seconds: Seconds,
@@ -69,13 +127,14 @@ struct Done {
 }
 
 /// Runs `testdata/tools/NAME.txt` against both nodes and fails with every difference.
-pub fn compare(name: &str, judge: &Node, candidate: &Node) -> Result<()> {
+pub fn compare<'a>(name: &str, judge: impl Into<Side<'a>>, candidate: impl Into<Side<'a>>) -> Result<()> {
+    let (mut judge, mut candidate) = (judge.into(), candidate.into());
     let path = artifacts::crate_dir().join(format!("testdata/tools/{name}.txt"));
     let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     let steps = parse(&text)?;
     let (ours, theirs) = std::thread::scope(|scope| {
-        let theirs = scope.spawn(|| run(&steps, judge, Jars::Tools));
-        let ours = run(&steps, candidate, Jars::ToolsAgain);
+        let theirs = scope.spawn(|| run(&steps, &mut judge, Jars::Tools));
+        let ours = run(&steps, &mut candidate, Jars::ToolsAgain);
         (ours, theirs.join().expect("the judge's side does not panic"))
     });
     let (ours, theirs) = (ours.context("on the candidate")?, theirs.context("on the judge")?);
@@ -104,50 +163,63 @@ pub fn compare(name: &str, judge: &Node, candidate: &Node) -> Result<()> {
     Ok(())
 }
 
-fn run(steps: &[Step], node: &Node, jars: Jars) -> Result<Vec<Done>> {
+fn run(steps: &[Step], side: &mut Side<'_>, jars: Jars) -> Result<Vec<Done>> {
     steps
         .iter()
-        .map(|step| run_step(step, node, jars).with_context(|| format!("line {}", step.line)))
+        .map(|step| run_step(step, side, jars).with_context(|| format!("line {}", step.line)))
         .collect()
 }
 
-fn run_step(step: &Step, node: &Node, jars: Jars) -> Result<Done> {
-    let filled: Vec<String> = step.words.iter().map(|word| fill(word, node)).collect();
+fn run_step(step: &Step, side: &mut Side<'_>, jars: Jars) -> Result<Done> {
+    let filled: Vec<String> = step.words.iter().map(|word| side.fill(word)).collect();
     let (command, arguments) = filled.split_first().context("a step has a command")?;
     if command == "file" {
         let name = arguments.first().context("a file has a name")?;
-        fs::write(node.home().join(name), &step.input).with_context(|| format!("write {name}"))?;
-        return Ok(Done { status: 0, seconds: Seconds(0.0), stdout: String::new(), stderr: String::new() });
+        fs::write(side.home.join(name), &step.input).with_context(|| format!("write {name}"))?;
+        return Ok(Done::default());
     }
     if command == "copy" {
         let name = arguments.first().context("a directory to copy has a name")?;
-        let (from, to) = (node.data().join(name), node.home().join("meta").join(name));
+        let (from, to) = (side.data.join(name), side.home.join("meta").join(name));
         fs::create_dir_all(&to).with_context(|| format!("create {}", to.display()))?;
         for entry in fs::read_dir(&from).with_context(|| format!("list {}", from.display()))? {
             let entry = entry?;
             fs::copy(entry.path(), to.join(entry.file_name()))
                 .with_context(|| format!("copy {:?}", entry.path()))?;
         }
-        return Ok(Done { status: 0, seconds: Seconds(0.0), stdout: String::new(), stderr: String::new() });
+        return Ok(Done::default());
+    }
+    if let Some(cluster) = side.cluster.as_mut() {
+        let id = arguments.first().and_then(|id| id.parse().ok()).unwrap_or_default();
+        match command.as_str() {
+            "stop" => drop(cluster.node_mut(id).stop()?),
+            "kill" => cluster.kill(&[id])?,
+            "start" => cluster.launch(&[id])?,
+            "sync" => cluster.await_in_sync()?,
+            _ => {}
+        }
+        if !command.starts_with("kafka-") {
+            return Ok(Done::default());
+        }
     }
     let mut arguments = arguments.to_vec();
     let names_node = step.words.iter().any(|w| w.contains("{bootstrap}") || w.contains("{controller}"));
     if !step.local && !names_node {
-        arguments.extend(["--bootstrap-server".into(), node.bootstrap()]);
+        arguments.extend(["--bootstrap-server".into(), side.bootstrap.clone()]);
     }
     let begun = Instant::now();
     loop {
         let outcome = tools::runner()?.tool(jars, command, &arguments, step.input.as_bytes(), STEP_LIMIT)?;
         match &step.until {
             Some(text) if !outcome.stdout.contains(text.as_str()) && begun.elapsed() < UNTIL_LIMIT => {}
-            _ => return Ok(masked(step, outcome, node, begun.elapsed())),
+            _ => return Ok(masked(step, outcome, side, begun.elapsed())),
         }
     }
 }
 
-fn masked(step: &Step, outcome: Outcome, node: &Node, took: Duration) -> Done {
+fn masked(step: &Step, outcome: Outcome, side: &Side<'_>, took: Duration) -> Done {
     let mut texts = [outcome.stdout, outcome.stderr].map(|text| {
-        let text = mask::normalised(&text, node);
+        let text = mask::normalised(&text, &side.masks);
         let text = if step.numbers { mask::without_numbers(&text) } else { text };
         let mut lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !noise(line)).collect();
         if step.sort {
@@ -184,13 +256,6 @@ fn noise(line: &str) -> bool {
         || line.starts_with("\tat ")
         || line.starts_with("\t... ")
         || line.starts_with("SLF4J")
-}
-
-fn fill(word: &str, node: &Node) -> String {
-    word.replace("{bootstrap}", &node.bootstrap())
-        .replace("{controller}", &node.controller().to_string())
-        .replace("{data}", &node.data().display().to_string())
-        .replace("{home}", &node.home().display().to_string())
 }
 
 fn parse(text: &str) -> Result<Vec<Step>> {

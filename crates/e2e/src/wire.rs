@@ -3,6 +3,7 @@
 //! Deliberately independent of Ottla's codec. Strings and arrays here are of the non-flexible kind unless a
 //! name says compact.
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -158,16 +159,59 @@ impl Connection {
         Ok(frame[4..].to_vec())
     }
 
-    /// How many brokers Metadata (version 1, no topics) lists.
-    pub fn metadata_brokers(&mut self) -> Result<i32> {
-        let body = self.ask(&request(3, 1, 2, Header::Plain, Body::new().i32(0)))?;
-        Cursor(&body).i32()
+    /// What Metadata (version 1, all topics) says.
+    pub fn metadata(&mut self) -> Result<Metadata> {
+        let answer = self.ask(&request(3, 1, 2, Header::Plain, Body::new().i32(-1)))?;
+        let mut cursor = Cursor(&answer);
+        let mut metadata = Metadata::default();
+        for _ in 0..cursor.i32()? {
+            let (id, host, port) = (cursor.i32()?, cursor.string()?, cursor.i32()?);
+            let _rack = cursor.string()?;
+            metadata.brokers.insert(id, format!("{host}:{port}"));
+        }
+        let _controller = cursor.i32()?;
+        for _ in 0..cursor.i32()? {
+            let (_error, topic, _internal) = (cursor.i16()?, cursor.string()?, cursor.i8()?);
+            for _ in 0..cursor.i32()? {
+                let (_error, partition, leader) = (cursor.i16()?, cursor.i32()?, cursor.i32()?);
+                let mut ids = || (0..cursor.i32()?).map(|_| cursor.i32()).collect::<Result<Vec<_>>>();
+                let (replicas, isr) = (ids()?, ids()?);
+                metadata.partitions.insert((topic.clone(), partition), Replicas { leader, replicas, isr });
+            }
+        }
+        Ok(metadata)
     }
 
-    /// Creates a topic and waits until every partition has a leader that answers.
+    /// The leader of the metadata quorum and its epoch by DescribeQuorum (version 0), which only the leader answers.
+    pub fn quorum_leader(&mut self) -> Result<(i32, i32)> {
+        let body = Body::new().varint(2).compact("__cluster_metadata").varint(2).i32(0).raw(&[0; 3]);
+        let answer = self.ask(&request(55, 0, 5, Header::Flexible, body))?;
+        let mut cursor = Cursor(&answer);
+        let (_tags, error) = (cursor.i8()?, cursor.i16()?);
+        ensure!(error == 0, "DescribeQuorum: error {error}");
+        let (_topics, name) = (cursor.i8()?, cursor.i8()?);
+        cursor.take(name as usize - 1)?;
+        let (_partitions, _partition, error) = (cursor.i8()?, cursor.i32()?, cursor.i16()?);
+        ensure!(error == 0, "DescribeQuorum of the metadata partition: error {error}");
+        Ok((cursor.i32()?, cursor.i32()?))
+    }
+
+    /// Creates a topic on one node and waits until every partition has a leader that answers.
     pub fn create_topic(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> Result<()> {
+        self.request_topic(name, partitions, 1, configs)?;
+        (0..partitions).try_for_each(|partition| self.await_leader(name, partition))
+    }
+
+    /// Has a topic created; its leaders may not know yet.
+    pub fn request_topic(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        replicas: i16,
+        configs: &[(&str, &str)],
+    ) -> Result<()> {
         let mut body =
-            Body::new().i32(1).string(name).i32(partitions).i16(1).i32(0).i32(configs.len() as i32);
+            Body::new().i32(1).string(name).i32(partitions).i16(replicas).i32(0).i32(configs.len() as i32);
         for (key, value) in configs {
             body = body.string(key).string(value);
         }
@@ -176,9 +220,17 @@ impl Connection {
         let (_throttle, _count, topic, error) =
             (cursor.i32()?, cursor.i32()?, cursor.string()?, cursor.i16()?);
         ensure!(error == 0, "create topic {topic}: error {error}");
-        for partition in 0..partitions {
-            self.await_leader(name, partition)?;
-        }
+        Ok(())
+    }
+
+    /// Has a partition moved to these replicas by AlterPartitionReassignments (version 0).
+    pub fn reassign(&mut self, topic: &str, partition: i32, replicas: &[i32]) -> Result<()> {
+        let body = Body::new().i32(10_000).varint(2).compact(topic).varint(2).i32(partition);
+        let body = replicas.iter().fold(body.varint(replicas.len() as u32 + 1), |body, id| body.i32(*id));
+        let answer = self.ask(&request(45, 0, 6, Header::Flexible, body.raw(&[0; 3])))?;
+        let mut cursor = Cursor(&answer);
+        let (_tags, _throttle, error) = (cursor.i8()?, cursor.i32()?, cursor.i16()?);
+        ensure!(error == 0, "reassign {topic}-{partition}: error {error}");
         Ok(())
     }
 
@@ -199,6 +251,23 @@ impl Connection {
             }
         }
     }
+}
+
+/// A partition as a broker sees it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Replicas {
+    /// -1 without one.
+    pub leader: i32,
+    pub replicas: Vec<i32>,
+    pub isr: Vec<i32>,
+}
+
+/// The cluster as a broker sees it.
+#[derive(Clone, Debug, Default)]
+pub struct Metadata {
+    /// Unfenced brokers: id and `host:port`.
+    pub brokers: BTreeMap<i32, String>,
+    pub partitions: BTreeMap<(String, i32), Replicas>,
 }
 
 /// Reads a response's fields in order.

@@ -1,7 +1,8 @@
 """Load that outlives its broker, with its own record of what was acknowledged.
 
 Arguments: BOOTSTRAP TOPIC GROUP LEDGER. The topic has 3 partitions. Until stdin closes, an idempotent producer
-sends numbers 0, 1, 2, … spread over the partitions, and a member of GROUP reads them and commits. LEDGER gets
+sends numbers 0, 1, 2, … spread over the partitions, and a member of GROUP reads them and commits; with several
+nodes a second member joins and leaves all the time, so that each fault meets a rebalance. LEDGER gets
 one line per fact, flushed: `sent PARTITION OFFSET NUMBER` when the broker acknowledged a record, `committed
 PARTITION OFFSET` when it acknowledged a commit, `read PARTITION OFFSET NUMBER`. At the end the producer is
 flushed, the member reads to the end, and `done COUNT` is the last line. Anything else is an error: exit 1.
@@ -53,11 +54,13 @@ def produce():
     return number
 
 
-def consume(total):
+def consume(total, leaves_after):
+    """A member that stays to the end, or leaves after so many seconds."""
     consumer = Consumer({**QUICK, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False,
                          "session.timeout.ms": 30000, "heartbeat.interval.ms": 500, "isolation.level": "read_committed"})
-    consumer.subscribe([topic])
-    seen, pending, last_commit = set(), {}, time.monotonic()
+    pending, last_commit, begun = {}, time.monotonic(), time.monotonic()
+    # What was read of a partition that is another's by now must not be committed over the other's commits.
+    consumer.subscribe([topic], on_revoke=lambda *_: pending.clear(), on_lost=lambda *_: pending.clear())
     deadline = None
     while True:
         for message in consumer.consume(200, 0.1):
@@ -76,10 +79,13 @@ def consume(total):
                 for part in done:
                     if part.error is None:
                         note("committed", part.partition, part.offset)
-                pending = {}
+                pending.clear()
             except KafkaException:
                 pass  # the next round commits these or later offsets
             last_commit = time.monotonic()
+        if time.monotonic() - begun > leaves_after:
+            consumer.close()
+            return
         if "count" in total:
             deadline = deadline or time.monotonic() + 60
             if len(seen) >= total["count"] and not pending:
@@ -90,15 +96,24 @@ def consume(total):
                 return
 
 
-total = {}
-reader = threading.Thread(target=consume, args=(total,))
+def visit(total):
+    while "count" not in total and not failures:
+        consume(total, 4)
+        stopping.wait(3)
+
+
+total, seen = {}, set()
+threads = [threading.Thread(target=consume, args=(total, float("inf")))]
+if "," in bootstrap:
+    threads.append(threading.Thread(target=visit, args=(total,)))
 writer = threading.Thread(target=lambda: total.__setitem__("count", produce()))
-reader.start()
-writer.start()
+for thread in threads + [writer]:
+    thread.start()
 sys.stdin.read()
 stopping.set()
 writer.join()
-reader.join()
+for thread in threads:
+    thread.join()
 if failures:
     sys.exit("; ".join(failures[:5]))
 note("done", total["count"])

@@ -26,10 +26,10 @@ fn twenty_kills() -> Result<()> {
         node.kill()?;
         let committed = load.committed()?;
         restarts.push(node.launch().with_context(|| format!("restart after kill {}", cycle + 1))?);
-        load.check_group(&node, &committed).with_context(|| format!("after kill {}", cycle + 1))?;
+        load.check_group(&committed).with_context(|| format!("after kill {}", cycle + 1))?;
     }
     load.await_progress(100)?;
-    let audit = load.finish(&node)?;
+    let audit = load.finish()?;
     let (longest, sum) =
         (restarts.iter().max().copied().unwrap_or_default(), restarts.iter().sum::<Duration>());
     eprintln!(

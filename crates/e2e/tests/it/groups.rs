@@ -70,7 +70,7 @@ fn told_to(node: &Node) -> Result<Vec<String>> {
 
 /// The records that the story left in the offsets topic, partition by partition; within a batch their order is free.
 fn written_by(node: &Node) -> Result<Vec<String>> {
-    let mask_ids = |line: &str| mask::normalised(line, node);
+    let mask_ids = |line: &str| mask::normalised(line, &node.masks());
     let mut lines = Vec::new();
     for partition in 0..50 {
         let log = node.data().join(format!("__consumer_offsets-{partition}/00000000000000000000.log"));
@@ -184,7 +184,7 @@ impl Story<'_> {
 
     fn hear<R: Request>(&mut self, client: &mut Client, what: &str, version: i16) -> Result<R::Response> {
         let response = client.receive::<R>(version).with_context(|| format!("{what} v{version}"))?;
-        let mask_ids = |line: &str| mask::normalised(line, self.node);
+        let mask_ids = |line: &str| mask::normalised(line, &self.node.masks());
         self.lines.push(format!("{what} v{version}: {}", text(&response.tree(version), &mask_ids)));
         Ok(response)
     }

@@ -5,8 +5,10 @@
 
 mod clients;
 mod crashes;
+mod faults;
 mod groups;
 mod hostile;
+mod mixed;
 mod readme;
 mod takeover;
 mod tools;
@@ -22,13 +24,15 @@ type Named = (&'static str, fn() -> anyhow::Result<()>);
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let suites: [(&str, &[Named]); 7] = [
+    let suites: [(&str, &[Named]); 9] = [
         ("tools", tools::TESTS),
         ("groups", groups::TESTS),
         ("clients", clients::TESTS),
         ("readme", readme::TESTS),
         ("takeover", takeover::TESTS),
         ("crashes", crashes::TESTS),
+        ("faults", faults::TESTS),
+        ("mixed", mixed::TESTS),
         ("hostile", hostile::TESTS),
     ];
     let trials = suites

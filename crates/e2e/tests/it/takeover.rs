@@ -51,7 +51,7 @@ fn takeover(brands: [Brand; 3], end: End) -> Result<()> {
         let committed = load.committed()?;
         node.launch_as(brand).with_context(|| format!("start {brand:?} for round {round}"))?;
         let step = || -> Result<()> {
-            load.check_group(&node, &committed)?;
+            load.check_group(&committed)?;
             estate(&node, end, "check", round - 1)?;
             let now = description(&node)?;
             ensure!(now == before, "what the directory says changed:\n{}", differing(&before, &now));
@@ -62,7 +62,7 @@ fn takeover(brands: [Brand; 3], end: End) -> Result<()> {
         load.await_progress(200)
             .with_context(|| format!("{brand:?} in round {round}; its log:\n{}", node.log_tail()))?;
     }
-    let audit = load.finish(&node)?;
+    let audit = load.finish()?;
     eprintln!(
         "e2e: handed over and back: {} records and {} commits of the load, all there once",
         audit.acknowledged, audit.commits

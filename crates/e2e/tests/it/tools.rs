@@ -4,6 +4,7 @@
 //! `target/e2e/transcripts`.
 
 use anyhow::Result;
+use ottla_e2e::cluster::{Cluster, Shape, Voters};
 use ottla_e2e::node::{Brand, Node};
 use ottla_e2e::{scenario, world};
 
@@ -19,11 +20,22 @@ pub const TESTS: &[Named] = &[
     ("dump", || compare("dump")),
     ("metadata_shell", metadata_shell),
     ("perf", || compare("perf")),
+    ("three_nodes", || compare_clusters("three-nodes", Voters::Dynamic)),
+    ("three_static_nodes", || compare_clusters("three-static-nodes", Voters::Static)),
 ];
 
 fn compare(name: &str) -> Result<()> {
     let (judge, candidate) = (world::judge()?, world::candidate()?);
-    scenario::compare(name, &judge, &candidate)
+    scenario::compare(name, &*judge, &*candidate)
+}
+
+/// Three nodes of the candidate beside three of the judge.
+fn compare_clusters(name: &str, voters: Voters) -> Result<()> {
+    let shape = |brand| Shape { voters, ..Shape::of(&[brand; 3]) };
+    let mut judge = Cluster::start(&shape(Brand::Apache))?;
+    let mut candidate = Cluster::start(&shape(Brand::candidate()))?;
+    let outcome = scenario::compare(name, &mut judge, &mut candidate);
+    candidate.explained(outcome)
 }
 
 /// The shell exists up to 4.3.1 and knows no later metadata version, so it gets nodes of its own.

@@ -206,5 +206,5 @@ fn produce(node: &Node, topic: &str, batch: &[u8]) -> Result<String> {
         let _ = write!(told, "; record {}: {}", cursor.i32()?, cursor.string()?);
     }
     let _ = write!(told, "; {}", cursor.string()?);
-    Ok(mask::normalised(&told, node))
+    Ok(mask::normalised(&told, &node.masks()))
 }

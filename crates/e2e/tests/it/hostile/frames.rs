@@ -354,7 +354,7 @@ pub fn mutations() -> Result<()> {
         if round % 100 == 0 {
             connection.read();
             ensure!(
-                watcher.metadata_brokers().context("ask beside the mutations")? == 1,
+                watcher.metadata().context("ask beside the mutations")?.brokers.len() == 1,
                 "the node lost itself"
             );
         }

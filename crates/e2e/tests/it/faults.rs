@@ -1,0 +1,339 @@
+//! A nemesis against three nodes under load: each fault is injected, held, healed; afterwards nothing acknowledged is
+//! lost, doubled or out of order, no group went back, and the logs of all replicas are equal byte for byte.
+//!
+//! Faults are dealt from a shuffled deck, so that a sample has seen them all. `E2E_FAULTS` says how many, `E2E_SEED`
+//! repeats a deal, `E2E_ONLY` deals only faults whose names contain it, `cargo xtask faults` runs a hundred.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use ottla_e2e::cluster::{Cluster, Shape};
+use ottla_e2e::disk::Disk;
+use ottla_e2e::load::Load;
+use ottla_e2e::node::Brand;
+use ottla_e2e::wire::Connection;
+
+use crate::Named;
+
+pub const TESTS: &[Named] = &[("nemesis", nemesis)];
+
+const TOPIC: &str = "nemesis";
+const OFFSETS: &str = "__consumer_offsets";
+
+/// Longer than the session of a broker and than the fetch timeout of a quorum.
+const OVER_THE_SESSION: Duration = Duration::from_millis(4500);
+
+/// What goes wrong; a node is chosen by what it is at that moment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Fault {
+    Kill(Who),
+    KillMajority,
+    KillAll,
+    /// Stopped for longer than its session: it comes back and believes that it is what it was.
+    Pause(Who),
+    /// A controlled stop and a start.
+    Restart(Who),
+    /// Cut off from all other nodes, in both directions.
+    Isolate(Who),
+    /// It is heard and hears nothing.
+    Deafen(Who),
+    /// It hears and is not heard.
+    Mute(Who),
+    /// Leader and one follower do not hear each other; both hear everybody else.
+    CutPair,
+    /// The leader does not hear one follower.
+    CutOneWay,
+    /// Cut off from clients only.
+    CutClients,
+    FillDisk(Who),
+    /// What was not synced is gone.
+    LosePower(Who),
+    /// Followers fall out of sync one by one, then the leader dies, then the followers come back first.
+    LastInSync,
+    /// Partitions move while a node that they move to dies.
+    Reassign,
+}
+
+/// A role that a fault is aimed at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Who {
+    Leader,
+    Follower,
+    Controller,
+    Coordinator,
+}
+
+const DECK: &[Fault] = &[
+    Fault::Kill(Who::Leader),
+    Fault::Kill(Who::Follower),
+    Fault::Kill(Who::Controller),
+    Fault::Kill(Who::Coordinator),
+    Fault::KillMajority,
+    Fault::KillAll,
+    Fault::Pause(Who::Leader),
+    Fault::Pause(Who::Controller),
+    Fault::Restart(Who::Leader),
+    Fault::Restart(Who::Controller),
+    Fault::Isolate(Who::Leader),
+    Fault::Isolate(Who::Controller),
+    Fault::Deafen(Who::Controller),
+    Fault::Mute(Who::Controller),
+    Fault::Deafen(Who::Leader),
+    Fault::Mute(Who::Leader),
+    Fault::CutPair,
+    Fault::CutOneWay,
+    Fault::CutClients,
+    Fault::FillDisk(Who::Leader),
+    Fault::FillDisk(Who::Follower),
+    Fault::LosePower(Who::Leader),
+    Fault::LosePower(Who::Follower),
+    Fault::LastInSync,
+    Fault::Reassign,
+];
+
+fn nemesis() -> Result<()> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let clock = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+    let seed = number("E2E_SEED").unwrap_or_else(|| clock() as u64);
+    let count = number("E2E_FAULTS").map_or(DECK.len(), |count| count as usize);
+    eprintln!("e2e: {count} faults, E2E_SEED={seed}");
+    let only = std::env::var("E2E_ONLY").unwrap_or_default();
+    let full: Vec<Fault> =
+        DECK.iter().copied().filter(|fault| format!("{fault:?}").contains(&only)).collect();
+    ensure!(!full.is_empty(), "E2E_ONLY={only} names no fault");
+    let mut chance = Chance(seed | 1);
+    let mut shape = Shape::of(&brands()?);
+    shape.disk = Disk::Loop(192);
+    let mut cluster = Cluster::start(&shape)?;
+    cluster.create_topic(TOPIC, 3, 3)?;
+    let home = cluster.node(1).home().to_owned();
+    let mut load = Load::over(&cluster.bootstrap(), &home, TOPIC)?;
+    load.await_progress(500)?;
+    cluster.await_in_sync()?;
+    let (begun, mut deck, mut story) = (Instant::now(), Vec::new(), String::new());
+    for round in 1..=count {
+        if deck.is_empty() {
+            deck = full.clone();
+        }
+        let fault = deck.swap_remove(chance.below(deck.len()));
+        let committed = load.committed()?;
+        let started = Instant::now();
+        let mut step = || -> Result<()> {
+            strike(&mut cluster, fault, &mut chance, &mut load).context("strike")?;
+            let healed = Instant::now();
+            cluster.await_in_sync().context("come back in sync")?;
+            let whole = healed.elapsed();
+            load.await_progress(100)?;
+            load.check_group(&committed)?;
+            let _ = write!(story, "{fault:?} ");
+            eprintln!(
+                "e2e: {round} {fault:?}: {:.1} s, in sync {:.1} s after it was healed",
+                started.elapsed().as_secs_f64(),
+                whole.as_secs_f64()
+            );
+            Ok(())
+        };
+        let outcome = step();
+        let outcome =
+            outcome.with_context(|| format!("fault {round}, {fault:?}, E2E_SEED={seed}, after: {story}"));
+        cluster.explained(outcome)?;
+    }
+    let audit = load.finish().with_context(|| format!("E2E_SEED={seed}, after: {story}"))?;
+    cluster.await_in_sync()?;
+    let bytes = cluster.await_equal_logs(TOPIC)? + cluster.await_equal_logs(OFFSETS)?;
+    let everybody = cluster.controllers();
+    let (metadata, _) = cluster.compare_logs("__cluster_metadata-0", &everybody)?;
+    eprintln!(
+        "e2e: {count} faults in {:.0} s: {} records and {} commits acknowledged, all there once; {bytes} bytes of \
+         logs and {metadata} of the metadata log equal on all replicas",
+        begun.elapsed().as_secs_f64(),
+        audit.acknowledged,
+        audit.commits
+    );
+    Ok(())
+}
+
+/// Three candidates, or what `E2E_NODES` names: `apache,ottla,apache43`.
+fn brands() -> Result<Vec<Brand>> {
+    let Ok(names) = std::env::var("E2E_NODES") else { return Ok(vec![Brand::candidate(); 3]) };
+    names.split(',').map(|name| Brand::named(name).with_context(|| format!("{name} is no brand"))).collect()
+}
+
+/// Injects a fault, holds it, and heals it.
+fn strike(cluster: &mut Cluster, fault: Fault, chance: &mut Chance, load: &mut Load) -> Result<()> {
+    let partition = chance.below(3) as i32;
+    let state = cluster.partition(TOPIC, partition)?;
+    let leader = cluster.leader(TOPIC, partition)?;
+    let followers: Vec<i32> = state.replicas.into_iter().filter(|id| *id != leader).collect();
+    let follower = followers[chance.below(followers.len())];
+    let mut find = |who: Who| match who {
+        Who::Leader => Ok(leader),
+        Who::Follower => Ok(follower),
+        Who::Controller => cluster.active_controller(),
+        Who::Coordinator => cluster.leader(OFFSETS, group_partition(&format!("{TOPIC}-group"), 3)),
+    };
+    let moment = Duration::from_millis(100 + chance.below(3000) as u64);
+    match fault {
+        Fault::Kill(who) => {
+            let id = find(who)?;
+            cluster.kill(&[id])?;
+            // Most partitions go on without it.
+            load.await_progress(100)?;
+            cluster.launch(&[id])
+        }
+        Fault::KillMajority => {
+            let dead = [leader, follower];
+            cluster.kill(&dead)?;
+            hold(moment);
+            cluster.launch(&dead)
+        }
+        Fault::KillAll => {
+            let all = cluster.brokers();
+            cluster.kill(&all)?;
+            cluster.launch(&all)
+        }
+        Fault::Pause(who) => {
+            let id = find(who)?;
+            cluster.pause(id)?;
+            hold(OVER_THE_SESSION + moment);
+            cluster.resume(id)
+        }
+        Fault::Restart(who) => {
+            let id = find(who)?;
+            cluster.node_mut(id).stop()?;
+            load.await_progress(100)?;
+            cluster.launch(&[id])
+        }
+        Fault::Isolate(who) => {
+            let id = find(who)?;
+            let others = cluster.others(id);
+            cluster.cut(&[id], &others)?;
+            cluster.cut(&others, &[id])?;
+            hold(OVER_THE_SESSION + moment);
+            cluster.network().heal()
+        }
+        Fault::Deafen(who) => {
+            let id = find(who)?;
+            cluster.cut(&cluster.others(id), &[id])?;
+            hold(OVER_THE_SESSION + moment);
+            cluster.network().heal()
+        }
+        Fault::Mute(who) => {
+            let id = find(who)?;
+            cluster.cut(&[id], &cluster.others(id))?;
+            hold(OVER_THE_SESSION + moment);
+            cluster.network().heal()
+        }
+        Fault::CutPair => {
+            cluster.cut(&[leader], &[follower])?;
+            cluster.cut(&[follower], &[leader])?;
+            hold(OVER_THE_SESSION + moment);
+            cluster.network().heal()
+        }
+        Fault::CutOneWay => {
+            cluster.cut(&[follower], &[leader])?;
+            hold(OVER_THE_SESSION + moment);
+            cluster.network().heal()
+        }
+        Fault::CutClients => {
+            cluster.cut_clients(leader)?;
+            hold(moment);
+            cluster.network().heal()
+        }
+        Fault::FillDisk(who) => {
+            let id = find(who)?;
+            cluster.node(id).disk()?.fill()?;
+            hold(OVER_THE_SESSION);
+            cluster.node(id).disk()?.free()?;
+            // A node whose only directory failed ends, or stays without it: it is started again either way.
+            if cluster.node_mut(id).runs() {
+                cluster.kill(&[id])?;
+            }
+            cluster.launch(&[id])
+        }
+        Fault::LosePower(who) => {
+            let id = find(who)?;
+            cluster.node(id).disk()?.lose_power()?;
+            if cluster.node_mut(id).runs() {
+                cluster.kill(&[id])?;
+            }
+            cluster.node(id).disk()?.restore()?;
+            cluster.launch(&[id])
+        }
+        Fault::LastInSync => {
+            cluster.kill(&followers[..1])?;
+            await_isr(cluster, partition, 2)?;
+            // The quorum needs a second node: this one lives on and cannot replicate.
+            cluster.network().close_port(followers[1] as usize, leader as usize, 9092)?;
+            await_isr(cluster, partition, 1)?;
+            cluster.kill(&[leader])?;
+            cluster.network().heal()?;
+            cluster.launch(&followers[..1])?;
+            hold(moment);
+            cluster.launch(&[leader])
+        }
+        Fault::Reassign => {
+            let address = cluster.node(leader).address();
+            let reassign = |partition, replicas: &[i32]| -> Result<()> {
+                Connection::open(address, Duration::from_secs(20))?.reassign(TOPIC, partition, replicas)
+            };
+            reassign(partition, &[leader, followers[1 - usize::from(follower == followers[1])]])?;
+            await_replicas(cluster, partition, 2)?;
+            load.await_progress(100)?;
+            reassign(partition, &[follower, leader, followers[usize::from(follower == followers[0])]])?;
+            let target = followers[chance.below(2)];
+            cluster.kill(&[target])?;
+            hold(moment);
+            cluster.launch(&[target])?;
+            await_replicas(cluster, partition, 3)
+        }
+    }
+}
+
+fn await_isr(cluster: &mut Cluster, partition: i32, size: usize) -> Result<()> {
+    await_state(cluster, partition, |state| state.isr.len() <= size)
+}
+
+fn await_replicas(cluster: &mut Cluster, partition: i32, count: usize) -> Result<()> {
+    await_state(cluster, partition, |state| state.replicas.len() == count && state.isr.len() == count)
+}
+
+fn await_state(
+    cluster: &mut Cluster,
+    partition: i32,
+    wanted: impl Fn(&ottla_e2e::wire::Replicas) -> bool,
+) -> Result<()> {
+    let deadline = Instant::now() + ottla_e2e::cluster::PATIENCE;
+    loop {
+        let state = cluster.partition(TOPIC, partition)?;
+        if wanted(&state) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "{TOPIC}-{partition} stays {state:?}");
+        ottla_e2e::cluster::pause();
+    }
+}
+
+/// A fault lasts a time: there is nothing to wait for (tidy: thread::sleep).
+fn hold(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// The partition of the offsets topic that a group belongs to: Java's hash of its id.
+fn group_partition(group: &str, partitions: i32) -> i32 {
+    let hash = group.bytes().fold(0i32, |hash, byte| hash.wrapping_mul(31).wrapping_add(i32::from(byte)));
+    (hash & i32::MAX) % partitions
+}
+
+/// Marsaglia's xorshift: the same seed, the same deal.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) as usize % bound
+    }
+}

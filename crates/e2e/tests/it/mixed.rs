@@ -1,0 +1,206 @@
+//! Clusters of Apache Kafka 4.4.0, 4.3.1 and the candidate: every brand leads and follows, in both roles; a cluster of
+//! Apache Kafka is migrated node by node under load, and back.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use ottla_e2e::cluster::{Cluster, PATIENCE, Shape, Voters, pause};
+use ottla_e2e::load::Load;
+use ottla_e2e::node::{Brand, Roles};
+use ottla_e2e::tools::Jars;
+use ottla_e2e::{artifacts, tools};
+
+use crate::Named;
+
+pub const TESTS: &[Named] = &[
+    ("every_brand_leads_and_follows", every_brand_leads_and_follows),
+    ("rolling_migration", rolling_migration),
+    ("controller_of_apache", || apart(Brand::Apache, [Brand::candidate(); 3], Voters::Static)),
+    ("brokers_of_apache", || {
+        apart(Brand::candidate(), [Brand::Apache, Brand::Apache43, Brand::candidate()], Voters::Dynamic)
+    }),
+];
+
+const TOPIC: &str = "mixed";
+const OFFSETS: &str = "__consumer_offsets";
+
+/// Leaders return to where they are preferred within seconds; snapshots are made of a few records.
+const LIVELY: &str = "leader.imbalance.check.interval.seconds=2
+leader.imbalance.per.broker.percentage=0
+metadata.log.max.record.bytes.between.snapshots=4096
+";
+
+/// A mixed quorum elects each brand, and each brand leads a partition that the others follow.
+fn every_brand_leads_and_follows() -> Result<()> {
+    let mut shape = Shape::of(&[Brand::candidate(), Brand::Apache, Brand::Apache43]);
+    shape.extra = LIVELY.into();
+    let mut cluster = Cluster::start(&shape)?;
+    let outcome = rotate(&mut cluster);
+    cluster.explained(outcome)
+}
+
+fn rotate(cluster: &mut Cluster) -> Result<()> {
+    let mut load = loaded(cluster)?;
+    let mut active = BTreeSet::new();
+    for round in 1.. {
+        let id = cluster.active_controller()?;
+        active.insert(id);
+        cluster.create_topic(&format!("made-{round}-by-{id}"), 1, 3)?;
+        if active.len() == 3 {
+            break;
+        }
+        ensure!(round < 16, "only {active:?} became the active controller");
+        let committed = load.committed()?;
+        cluster.node_mut(id).stop()?;
+        load.await_progress(100)?;
+        cluster.launch(&[id])?;
+        cluster.await_in_sync()?;
+        load.check_group(&committed)?;
+    }
+    await_spread(cluster)?;
+    load.await_progress(300)?;
+    finish(cluster, load)
+}
+
+/// Stop one, start the other on its directory, wait until in sync, next; then back. Apache's tools read what the
+/// other one wrote.
+fn rolling_migration() -> Result<()> {
+    let mut shape = Shape::of(&[Brand::Apache; 3]);
+    // The newest features that Apache's metadata shell knows.
+    shape.release = Some("4.3");
+    shape.extra = LIVELY.into();
+    let mut cluster = Cluster::start(&shape)?;
+    let outcome = migrate(&mut cluster);
+    cluster.explained(outcome)
+}
+
+fn migrate(cluster: &mut Cluster) -> Result<()> {
+    let mut load = loaded(cluster)?;
+    for brand in [Brand::candidate(), Brand::Apache] {
+        for id in 1..=3 {
+            let committed = load.committed()?;
+            cluster.node_mut(id).stop()?;
+            cluster.node_mut(id).launch_as(brand)?;
+            cluster.await_in_sync().with_context(|| format!("after node {id} became {brand:?}"))?;
+            load.await_progress(200)?;
+            load.check_group(&committed)?;
+        }
+        // All three are of this brand: it leads everything, and writes a snapshot of its own.
+        cluster.create_topic(&format!("made-by-{brand:?}"), 6, 3)?;
+        await_spread(cluster)?;
+        for id in 1..=3 {
+            read_metadata(cluster, id).with_context(|| format!("what {brand:?} wrote on node {id}"))?;
+        }
+    }
+    finish(cluster, load)
+}
+
+/// A controller of one brand, brokers of others, one of which is killed and comes back.
+fn apart(controller: Brand, brokers: [Brand; 3], voters: Voters) -> Result<()> {
+    let mut shape = Shape::of(&brokers);
+    shape.members = brokers.iter().map(|brand| (*brand, Roles::Broker)).collect();
+    shape.members.push((controller, Roles::Controller));
+    shape.voters = voters;
+    shape.extra = LIVELY.into();
+    let mut cluster = Cluster::start(&shape)?;
+    let outcome = (|| {
+        let mut load = loaded(&mut cluster)?;
+        for id in [3, 4] {
+            cluster.kill(&[id])?;
+            load.await_progress(100)?;
+            cluster.launch(&[id])?;
+            cluster.await_in_sync()?;
+            load.await_progress(100)?;
+        }
+        await_spread(&mut cluster)?;
+        load.await_progress(100)?;
+        finish(&mut cluster, load)
+    })();
+    cluster.explained(outcome)
+}
+
+fn loaded(cluster: &mut Cluster) -> Result<Load> {
+    cluster.create_topic(TOPIC, 3, 3)?;
+    let home = cluster.node(1).home().to_owned();
+    let mut load = Load::over(&cluster.bootstrap(), &home, TOPIC)?;
+    load.await_progress(300)?;
+    Ok(load)
+}
+
+fn finish(cluster: &mut Cluster, load: Load) -> Result<()> {
+    let audit = load.finish()?;
+    cluster.await_in_sync()?;
+    let bytes = cluster.await_equal_logs(TOPIC)? + cluster.await_equal_logs(OFFSETS)?;
+    let (metadata, _) = cluster.compare_logs("__cluster_metadata-0", &cluster.controllers())?;
+    eprintln!(
+        "e2e: {} records and {} commits acknowledged, all there once; {bytes} bytes of logs and {metadata} of the \
+         metadata log equal on all replicas",
+        audit.acknowledged, audit.commits
+    );
+    Ok(())
+}
+
+/// Waits until each broker leads one partition of the topic.
+fn await_spread(cluster: &mut Cluster) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let metadata = cluster.metadata()?;
+        let leaders: BTreeSet<i32> =
+            (0..3).filter_map(|p| Some(metadata.partitions.get(&(TOPIC.into(), p))?.leader)).collect();
+        if leaders == BTreeSet::from([1, 2, 3]) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "{TOPIC} is led by {leaders:?} only");
+        pause();
+    }
+}
+
+/// Apache's tools on a node's metadata log and its newest snapshot.
+fn read_metadata(cluster: &Cluster, id: i32) -> Result<()> {
+    let dir = cluster.node(id).data().join("__cluster_metadata-0");
+    let log = artifacts::sorted(&dir, "log")?.pop().context("find a segment of the metadata log")?;
+    let snapshot = newest_snapshot(&dir)?;
+    for file in [&log, &snapshot] {
+        let told =
+            tool("kafka-dump-log", &["--cluster-metadata-decoder", "--files", &file.display().to_string()])?;
+        ensure!(told.contains("payload: {\"type\":"), "no record in {}:\n{told}", file.display());
+        for word in ["Could not", "Error", "error", "isvalid: false"] {
+            ensure!(!told.contains(word), "{word:?} in {}:\n{told}", file.display());
+        }
+    }
+    // The shell wants the directory's lock, so it gets a copy.
+    let copy = cluster.node(id).home().join("snapshot");
+    std::fs::create_dir_all(&copy).context("create a directory for a snapshot")?;
+    let file = copy.join(snapshot.file_name().context("a snapshot has a name")?);
+    std::fs::copy(&snapshot, &file).context("copy a snapshot")?;
+    let arguments = ["--snapshot", &file.display().to_string(), "ls", "/image/topics/byName"];
+    let deadline = Instant::now() + Duration::from_secs(20);
+    // It reads while it answers.
+    while !tool("kafka-metadata-shell", &arguments)?.contains(TOPIC) {
+        ensure!(Instant::now() < deadline, "the shell finds no {TOPIC} in {}", file.display());
+    }
+    Ok(())
+}
+
+fn newest_snapshot(dir: &Path) -> Result<PathBuf> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // The first one holds what the directory was formatted with.
+        let bootstrap = "00000000000000000000-0000000000.checkpoint";
+        let snapshots = artifacts::sorted(dir, "checkpoint")?;
+        if let Some(path) = snapshots.into_iter().rfind(|path| !path.ends_with(bootstrap)) {
+            return Ok(path);
+        }
+        ensure!(Instant::now() < deadline, "no snapshot in {}", dir.display());
+        pause();
+    }
+}
+
+fn tool(script: &str, arguments: &[&str]) -> Result<String> {
+    let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+    let outcome = tools::runner()?.tool(Jars::Tools, script, &arguments, b"", Duration::from_secs(40))?;
+    ensure!(outcome.status == 0, "{script} {arguments:?} failed: {}{}", outcome.stdout, outcome.stderr);
+    Ok(outcome.stdout)
+}
