@@ -140,6 +140,8 @@ fn nemesis() -> Result<()> {
         cluster.explained(outcome)?;
     }
     let audit = load.finish().with_context(|| format!("E2E_SEED={seed}, after: {story}"))?;
+    let all_ottla = cluster.others(0).iter().all(|id| cluster.node(*id).brand() == Brand::Ottla);
+    ensure!(audit.strange == 0 || !all_ottla, "{} unknown server errors", audit.strange);
     cluster.await_in_sync()?;
     let bytes = cluster.await_equal_logs(TOPIC)? + cluster.await_equal_logs(OFFSETS)?;
     let everybody = cluster.controllers();
