@@ -2,7 +2,8 @@
 //! beside it as the judge.
 //!
 //! Owns: fetching the judge and the foreign clients ([`artifacts`]), starting, stopping and killing nodes
-//! ([`node`]), Apache's tools in one long-lived JVM ([`tools`]), raw frames ([`wire`]), and the shared
+//! ([`node`]), clusters of them ([`cluster`]) on networks and disks that can be broken ([`network`], [`disk`]), load with
+//! a ledger of its own ([`load`]), Apache's tools in one long-lived JVM ([`tools`]), raw frames ([`wire`]), and the shared
 //! state of a test run ([`world`]). Knows nothing of Ottla's crates: what is tested is what a client sees.
 //!
 //! Invariants: no process outlives the test binary; every file lives below the target directory or a

@@ -15,6 +15,7 @@ pub fn normalised(text: &str, words: &[(String, String)]) -> String {
             (r"console-consumer-\d+", "console-consumer"),
             (r"Valid (states|types) are: .*", "Valid $1 are in no order"),
             (r"TimeoutException: .*", "TimeoutException"),
+            (r"set of voters \[.*\]", "set of voters in no order"),
             (r#"(?m)(^|[\s":,=\[])[\w-]{22}($|[\s",\]])"#, "$1{id}$2"),
             (r"\b1[6-9]\d{11}\b", "{ms}"),
             (r"-92233702\d+\b", "{ms}"),

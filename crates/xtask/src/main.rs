@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod faults;
 mod golden;
 mod schemas;
 mod tidy;
@@ -19,6 +20,8 @@ enum Task {
     Tidy,
     /// Measure Apache Kafka, Ottla and the limit of the machine under the same load (see its --help)
     Bench(bench::Args),
+    /// Break three nodes under load, again and again, and check every acknowledged record (see its --help)
+    Faults(faults::Args),
     /// Have Apache Kafka write golden files again, and compare
     Golden(golden::Args),
     /// Compare the message structs with the schemas inside Apache Kafka's published jars
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),
         Task::Bench(args) => bench::run(args),
+        Task::Faults(args) => faults::run(&args),
         Task::Golden(args) => golden::run(args),
         Task::Schemas(args) => schemas::run(args),
     };
