@@ -126,14 +126,27 @@ pub struct CleanStats {
     pub segments_after: usize,
 }
 
+/// What a cleaning has done so far, and who slows it down.
+struct Meter<'a> {
+    stats: CleanStats,
+    pace: &'a mut dyn FnMut(u64),
+}
+
+impl Meter<'_> {
+    fn wrote(&mut self, bytes: u64) {
+        self.stats.bytes_written += bytes;
+        (self.pace)(bytes);
+    }
+}
+
 impl CleanJob {
     /// Reads the dirty part, rewrites everything below its end. The new segments are durable when it returns, under
-    /// `.cleaned` names.
-    pub fn run(self) -> Result<CleanOutcome, StorageError> {
+    /// `.cleaned` names. `pace` is told of bytes that were read and written, and may take its time.
+    pub fn run(self, pace: &mut dyn FnMut(u64)) -> Result<CleanOutcome, StorageError> {
         let mut map = OffsetMap::new(self.limits.map_bytes, self.limits.load_factor);
         let aborted =
             collect_aborted(&self.segments, self.cleanable.first_dirty, self.cleanable.first_uncleanable)?;
-        map.build(&self.segments, &self.cleanable, aborted, self.limits.batch_bytes_max)?;
+        map.build(&self.segments, &self.cleanable, aborted, self.limits.batch_bytes_max, pace)?;
         let end_offset = map.end_offset();
         if end_offset <= self.cleanable.first_dirty {
             return Err(StorageError::corrupt(
@@ -158,7 +171,8 @@ impl CleanJob {
             index_interval_bytes: self.config.index_interval_bytes,
             batch_bytes_max: self.limits.batch_bytes_max,
         };
-        let mut stats = CleanStats { segments_before: inputs.len(), ..CleanStats::default() };
+        let stats = CleanStats { segments_before: inputs.len(), ..CleanStats::default() };
+        let mut meter = Meter { stats, pace };
         let mut transactions = transactions::CleanedTransactions::default();
         let mut groups = Vec::new();
         for group in group_segments(&inputs, &self.config, end_offset) {
@@ -170,11 +184,11 @@ impl CleanJob {
                 &map,
                 &rules,
                 &mut transactions,
-                &mut stats,
+                &mut meter,
             )?;
             groups.push((group, cleaned));
         }
-        stats.segments_after = groups.len();
+        let stats = CleanStats { segments_after: groups.len(), ..meter.stats };
         Ok(CleanOutcome { groups, end_offset, generation: self.generation, stats })
     }
 }

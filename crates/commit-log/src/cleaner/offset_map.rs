@@ -76,6 +76,7 @@ impl OffsetMap {
         cleanable: &Cleanable,
         aborted: Vec<AbortedTxn>,
         batch_bytes_max: usize,
+        pace: &mut dyn FnMut(u64),
     ) -> Result<(), StorageError> {
         let mut transactions = CleanedTransactions::default();
         transactions.add(aborted);
@@ -85,7 +86,7 @@ impl OffsetMap {
         let dirty = segments.partition_point(|segment| segment.base_offset < cleanable.first_uncleanable);
         for (at, segment) in segments[..dirty].iter().enumerate().skip(first) {
             let next_base = segments.get(at + 1).map_or(cleanable.first_uncleanable, |next| next.base_offset);
-            if !self.add_segment(segment, cleanable.first_dirty, &mut transactions, batch_bytes_max)? {
+            if !self.add_segment(segment, cleanable.first_dirty, &mut transactions, batch_bytes_max, pace)? {
                 return Ok(());
             }
             // Offsets may be missing at the end of a segment.
@@ -101,11 +102,13 @@ impl OffsetMap {
         start: Offset,
         transactions: &mut CleanedTransactions,
         batch_bytes_max: usize,
+        pace: &mut dyn FnMut(u64),
     ) -> Result<bool, StorageError> {
         let path = || segment.log.path();
         let mut scan = segment.scan(0, Walk::Bodies)?;
         while let Some(at) = scan.next().during("read", path)? {
             let header = at.header;
+            pace(at.size() as u64);
             if at.magic < 2 {
                 for record in super::rewrite::legacy_records(&at, batch_bytes_max, path)? {
                     if let Some(key) = record.key.filter(|_| record.offset >= start)

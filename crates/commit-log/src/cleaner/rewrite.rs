@@ -10,7 +10,7 @@ use ottla_record::{Batch, BatchBuilder, BatchHeader, Codec, Compression, Record}
 
 use super::offset_map::{OffsetMap, parse};
 use super::transactions::{CleanedTransactions, collect_aborted};
-use super::{CleanStats, Rules};
+use super::{Meter, Rules};
 use crate::error::{IoContext, StorageError};
 use crate::file_cache::FileCache;
 use crate::index::{OffsetEntry, TimeEntry};
@@ -42,7 +42,7 @@ pub(super) fn rewrite_group(
     map: &OffsetMap,
     rules: &Rules,
     transactions: &mut CleanedTransactions,
-    stats: &mut CleanStats,
+    meter: &mut Meter<'_>,
 ) -> Result<Segment, StorageError> {
     let created = group.last().map_or(rules.now, |last| last.created);
     let cleaned =
@@ -51,7 +51,7 @@ pub(super) fn rewrite_group(
     cleaned.remove_files()?;
     cleaned.create_files()?;
     let mut output = Output::new(cleaned, rules.index_interval_bytes);
-    let mut pass = Pass { map, rules, transactions, stats };
+    let mut pass = Pass { map, rules, transactions, meter };
     for (at, segment) in group.iter().enumerate() {
         let next = match group.get(at + 1) {
             Some(next) => next.base_offset,
@@ -61,25 +61,26 @@ pub(super) fn rewrite_group(
         pass.transactions.add(collect_aborted(all, segment.base_offset, next)?);
         pass.segment(segment, &mut output)?;
     }
-    pass.stats.bytes_written += output.size;
+    pass.meter.wrote(output.size);
     let modified = group.last().map(|last| last.modified()).transpose()?.unwrap_or(rules.now);
     output.finish(modified)
 }
 
-struct Pass<'a> {
+struct Pass<'a, 'm> {
     map: &'a OffsetMap,
     rules: &'a Rules,
     transactions: &'a mut CleanedTransactions,
-    stats: &'a mut CleanStats,
+    meter: &'a mut Meter<'m>,
 }
 
-impl Pass<'_> {
+impl Pass<'_, '_> {
     fn segment(&mut self, segment: &Segment, output: &mut Output) -> Result<(), StorageError> {
         let path = || segment.log.path();
         let keep_legacy_deletes = segment.modified()? > self.rules.legacy_horizon;
         let mut scan = segment.scan(0, Walk::Bodies)?;
         while let Some(at) = scan.next().during("read", path)? {
-            self.stats.bytes_read += at.size() as u64;
+            self.meter.stats.bytes_read += at.size() as u64;
+            (self.meter.pace)(at.size() as u64);
             if at.magic < 2 {
                 self.legacy(&at, keep_legacy_deletes, output, path)?;
             } else {
@@ -106,7 +107,7 @@ impl Pass<'_> {
                 || header.delete_horizon().is_some_and(|horizon| horizon <= self.rules.now));
         let marker_of_nothing = can_discard && header.is_control();
         let retention = self.retention(header, discard);
-        self.stats.records_read += header.record_count as u64;
+        self.meter.stats.records_read += header.record_count as u64;
         if retention == Retention::Delete {
             return Ok(());
         }
@@ -123,7 +124,7 @@ impl Pass<'_> {
                 }
             }
         }
-        self.stats.records_kept += kept.len() as u64;
+        self.meter.stats.records_kept += kept.len() as u64;
         if kept.is_empty() {
             if retention == Retention::RetainEmpty {
                 let mut emptied = *header;
@@ -186,8 +187,8 @@ impl Pass<'_> {
                 })
         };
         let kept: Vec<Record> = records.into_iter().filter(stays).collect();
-        self.stats.records_read += count as u64;
-        self.stats.records_kept += kept.len() as u64;
+        self.meter.stats.records_read += count as u64;
+        self.meter.stats.records_kept += kept.len() as u64;
         let Some(first) = kept.first() else { return Ok(()) };
         if kept.len() == count {
             return output.add_legacy(at);

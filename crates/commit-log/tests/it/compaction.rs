@@ -41,7 +41,7 @@ fn clean(
     log.set_high_watermark(log.log_end_offset());
     let cleanable = log.cleanable(dir.cleaner_offset(log.partition()), now)?.unwrap();
     assert!(cleanable.is_due(log.config()), "{cleanable:?}");
-    let outcome = log.clean_job(cleanable, limits, now).run()?;
+    let outcome = log.clean_job(cleanable, limits, now).run(&mut |_| ())?;
     let (end, stats) = log.complete_clean(outcome, now)?.unwrap();
     assert!(end > cleanable.first_dirty && end <= cleanable.first_uncleanable);
     let partition = log.partition().clone();
@@ -302,7 +302,7 @@ fn a_log_that_was_cut_meanwhile_stays_as_it_is() {
     }
     log.set_high_watermark(log.log_end_offset());
     let cleanable = log.cleanable(None, NOW).unwrap().unwrap();
-    let outcome = log.clean_job(cleanable, CleanerLimits::default(), NOW).run().unwrap();
+    let outcome = log.clean_job(cleanable, CleanerLimits::default(), NOW).run(&mut |_| ()).unwrap();
     log.truncate_to(Offset(20), NOW).unwrap();
     let left = read_all(&log.view(), Offset(0), 1000);
     assert_eq!(log.complete_clean(outcome, NOW).unwrap(), None);

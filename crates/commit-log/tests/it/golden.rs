@@ -341,7 +341,8 @@ fn cleaning_cmp_0_again_gives_what_kafka_made_of_cmp0_0() {
     let now = Millis(1_795_450_916_825);
     let cleanable = log.cleanable(None, now).unwrap().unwrap();
     assert_eq!((cleanable.first_dirty, cleanable.first_uncleanable), (Offset(0), Offset(130)));
-    let outcome = log.clean_job(cleanable, ottla_commit_log::CleanerLimits::default(), now).run().unwrap();
+    let outcome =
+        log.clean_job(cleanable, ottla_commit_log::CleanerLimits::default(), now).run(&mut |_| ()).unwrap();
     assert_eq!(log.complete_clean(outcome, now).unwrap().unwrap().0, Offset(130));
     let found: Vec<_> = read_all(&log.view(), Offset(0), 1 << 20)
         .into_iter()
