@@ -49,6 +49,7 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 pub mod produce;
 mod quorum;
+mod replica_fetch;
 mod sasl_authenticate;
 mod sasl_handshake;
 mod sync_group;

@@ -1,20 +1,25 @@
 //! The broker role: partitions in shards, the table that finds them, and what keeps them in step with the
 //! metadata image.
 
+pub mod append;
 pub mod background;
 pub mod cleaner;
 pub mod coordinators;
 pub mod fetch_session;
 pub mod internal_topics;
+pub mod isr_changes;
 pub mod lifecycle;
 pub mod partition;
 pub mod producer_ids;
 pub mod reconcile;
 pub mod role;
+pub mod replica_fetchers;
+pub mod replica_sessions;
 pub mod shard;
 pub mod syncer;
 pub mod table;
 pub mod topic_settings;
+pub mod waiters;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -31,11 +36,15 @@ use crate::config::ServerConfig;
 use crate::controller::ControllerClient;
 use coordinators::{GroupCoordinators, HostConfig};
 use fetch_session::FetchSessions;
-use partition::PartitionHandle;
+use isr_changes::IsrChanges;
+use partition::{PartitionHandle, ReplicaContext};
 use producer_ids::ProducerIds;
+use replica_fetchers::ReplicaFetchers;
+use replica_sessions::ReplicaSessions;
 use shard::Shard;
 use syncer::Syncer;
 use table::PartitionTable;
+use waiters::HighWatermarkNews;
 
 /// Shards for each core: enough that two busy partitions seldom meet, few enough that appends meet in batches.
 const SHARDS_PER_CORE: usize = 4;
@@ -55,6 +64,10 @@ pub struct Broker {
     pub config: Arc<ServerConfig>,
     pub controller: ControllerClient,
     pub fetch_sessions: FetchSessions,
+    /// The sessions of those who replicate from here.
+    pub replica_sessions: ReplicaSessions,
+    /// What this broker replicates from others.
+    pub fetchers: ReplicaFetchers,
     pub producer_ids: ProducerIds,
     pub dirs: Vec<BrokerDir>,
     /// The group coordinators of the partitions of `__consumer_offsets` that this broker leads.
@@ -64,6 +77,7 @@ pub struct Broker {
     image: Arc<ArcSwap<MetadataImage>>,
     shards: Vec<Arc<Shard>>,
     table: ArcSwap<PartitionTable>,
+    replica_context: Arc<ReplicaContext>,
 }
 
 impl Broker {
@@ -78,11 +92,22 @@ impl Broker {
         let slots_max = config.fetch.session_cache_slots_max.max(0) as usize;
         // Sessions of an earlier run must not be taken for ours.
         let seed = crate::clock::now().0 as u64;
-        Arc::new(Self {
+        let replica_context = Arc::new(ReplicaContext {
+            node_id: config.node_id,
+            lag_ms_max: config.replication.lag_time_ms_max,
+            high_watermark_news: match config.replication.selector_class {
+                Some(_) => HighWatermarkNews::AtOnce,
+                None => HighWatermarkNews::WithNextFetch,
+            },
+            isr_changes: IsrChanges::new(),
+        });
+        let broker = Arc::new(Self {
             node_id: config.node_id,
             cluster_id,
             controller,
             fetch_sessions: FetchSessions::new(slots_max, seed),
+            replica_sessions: ReplicaSessions::new(seed),
+            fetchers: ReplicaFetchers::new(),
             producer_ids: ProducerIds::default(),
             dirs,
             groups: GroupCoordinators::new(HostConfig::of(&config)),
@@ -90,8 +115,11 @@ impl Broker {
             image,
             shards: (0..cores * SHARDS_PER_CORE).map(|_| Shard::new()).collect(),
             table: ArcSwap::default(),
+            replica_context,
             config,
-        })
+        });
+        broker.replica_context.isr_changes.serve(&broker);
+        broker
     }
 
     /// The cluster's metadata as this node knows it now.

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_commit_log::{DiskFile, FirstBatch, ReadLimit, ReadPart, ReadPlan};
+use ottla_commit_log::{DiskFile, FirstBatch, LogView, ReadLimit, ReadPart, ReadPlan};
 use ottla_model::{ErrorCode, LeaderEpoch, Offset};
 use ottla_protocol::api::fetch::{
-    AbortedTransaction, EpochEndOffset, FetchRequest, FetchResponse, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, PartitionData,
 };
 use ottla_protocol::{Decoder, Message, Records};
 use ottla_transport::{FileRange, FileSource};
@@ -27,7 +27,7 @@ use crate::clock;
 use crate::node::Node;
 
 /// From this version on topics are named by id.
-const TOPIC_ID_VERSION: i16 = 13;
+pub(super) const TOPIC_ID_VERSION: i16 = 13;
 const READ_UNCOMMITTED: i8 = 0;
 const READ_COMMITTED: i8 = 1;
 
@@ -39,6 +39,9 @@ pub async fn answer(
     let request = FetchRequest::decode(&mut body, context.api_version)?;
     drop(body);
     let broker = node.broker();
+    if request.replica_id >= 0 || request.replica_state.replica_id >= 0 {
+        return super::replica_fetch::answer(broker, context, request).await;
+    }
     let failed = |error: ErrorCode| {
         Answer::new(context, &FetchResponse { error_code: error.code(), ..Default::default() })
     };
@@ -52,7 +55,6 @@ pub async fn answer(
         min_bytes: request.min_bytes.max(0) as u64,
         isolation,
         by_topic_id: context.api_version >= TOPIC_ID_VERSION,
-        from_replica: request.replica_id >= 0 || request.replica_state.replica_id >= 0,
     };
     let max_wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
     let plan = match broker.fetch_sessions.plan(request, context.api_version, clock::now()) {
@@ -77,7 +79,7 @@ pub async fn answer(
         }
         found = if found.answers(&limits) { found } else { Found::read(broker, &plan, &limits) };
     }
-    let Found { partitions, files, .. } = found;
+    let Found { partitions, files: Files(files), .. } = found;
     let (session_id, responses) = broker.fetch_sessions.finish(plan, partitions);
     let mut response = FetchResponse { session_id, responses, ..Default::default() };
     leaders::tell_consumer(&broker.image(), context, &mut response);
@@ -89,13 +91,12 @@ struct Limits {
     min_bytes: u64,
     isolation: ReadLimit,
     by_topic_id: bool,
-    from_replica: bool,
 }
 
 /// What one pass over the partitions found.
 struct Found {
     partitions: Vec<PartitionData>,
-    files: Vec<FileRange>,
+    files: Files,
     bytes: u64,
     /// Something that the client must be told at once.
     urgent: bool,
@@ -105,7 +106,7 @@ impl Found {
     fn read(broker: &Broker, plan: &FetchPlan, limits: &Limits) -> Self {
         let mut found = Found {
             partitions: Vec::with_capacity(plan.targets.len()),
-            files: Vec::new(),
+            files: Files::default(),
             bytes: 0,
             urgent: false,
         };
@@ -133,14 +134,6 @@ impl Found {
     ) -> Result<PartitionData, ErrorCode> {
         let request = &target.request;
         handle.check_leader_epoch(LeaderEpoch(request.current_leader_epoch))?;
-        if limits.from_replica {
-            // This node leads alone; nobody replicates from it yet.
-            return Err(if request.current_leader_epoch >= 0 {
-                ErrorCode::UnknownLeaderEpoch
-            } else {
-                ErrorCode::NotLeaderOrFollower
-            });
-        }
         let view = handle.view();
         let mut data = PartitionData {
             partition_index: request.partition,
@@ -152,16 +145,10 @@ impl Found {
             ..Default::default()
         };
         let offset = Offset(request.fetch_offset);
-        if request.last_fetched_epoch >= 0 {
-            let known = view
-                .end_offset_for_epoch(LeaderEpoch(request.last_fetched_epoch))
-                .filter(|_| offset >= view.log_start_offset())
-                .ok_or(ErrorCode::OffsetOutOfRange)?;
-            if known.0.0 < request.last_fetched_epoch || known.1 < offset {
-                data.diverging_epoch = EpochEndOffset { epoch: known.0.0, end_offset: known.1.0 };
-                self.urgent = true;
-                return Ok(data);
-            }
+        if let Some(diverging) = diverging_epoch(view, request)? {
+            data.diverging_epoch = diverging;
+            self.urgent = true;
+            return Ok(data);
         }
         let room = limits.max_bytes.saturating_sub(self.bytes).min(request.partition_max_bytes.max(0) as u64);
         // The first batch found is returned even if it is larger than every limit, or a reader would be stuck.
@@ -182,20 +169,45 @@ impl Found {
             data.aborted_transactions = Some(aborted);
         }
         self.bytes += plan.size_bytes as u64;
-        data.records = Some(self.records(plan));
+        data.records = Some(self.files.records(plan));
         Ok(data)
     }
+}
 
+/// Where the log parts from that of a reader who knows the epoch of what he read last.
+///
+/// Errors: OFFSET_OUT_OF_RANGE if the log cannot tell.
+pub(super) fn diverging_epoch(
+    view: &LogView,
+    request: &FetchPartition,
+) -> Result<Option<EpochEndOffset>, ErrorCode> {
+    if request.last_fetched_epoch < 0 {
+        return Ok(None);
+    }
+    let offset = Offset(request.fetch_offset);
+    let (epoch, end) = view
+        .end_offset_for_epoch(LeaderEpoch(request.last_fetched_epoch))
+        .filter(|_| offset >= view.log_start_offset())
+        .ok_or(ErrorCode::OffsetOutOfRange)?;
+    let diverges = epoch.0 < request.last_fetched_epoch || end < offset;
+    Ok(diverges.then_some(EpochEndOffset { epoch: epoch.0, end_offset: end.0 }))
+}
+
+/// The file ranges of an answer.
+#[derive(Default)]
+pub(super) struct Files(pub Vec<FileRange>);
+
+impl Files {
     /// What was planned as a field of the answer; a file range is sent from the file.
-    fn records(&mut self, plan: ReadPlan) -> Records {
+    pub fn records(&mut self, plan: ReadPlan) -> Records {
         let mut memory: Vec<Bytes> = Vec::with_capacity(plan.parts.len());
         for part in plan.parts {
             match part {
                 ReadPart::Memory(bytes) => memory.push(bytes),
                 ReadPart::File { file, position, len } => {
                     debug_assert!(memory.is_empty(), "a read is answered from memory or from a file");
-                    let id = self.files.len() as u32;
-                    self.files.push(FileRange { file: Box::new(LogFile(file)), position, len: len as u64 });
+                    let id = self.0.len() as u32;
+                    self.0.push(FileRange { file: Box::new(LogFile(file)), position, len: len as u64 });
                     return Records::External { len: len as u32, id };
                 }
             }
@@ -226,7 +238,7 @@ fn lookup(broker: &Broker, target: &FetchTarget, limits: &Limits) -> Result<Arc<
     }
 }
 
-fn failed_partition(index: i32, error: ErrorCode) -> PartitionData {
+pub(super) fn failed_partition(index: i32, error: ErrorCode) -> PartitionData {
     PartitionData {
         partition_index: index,
         error_code: error.code(),

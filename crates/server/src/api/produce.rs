@@ -96,6 +96,8 @@ pub struct PendingProduce {
     context: RequestContext,
     acks: Acks,
     acks_are_valid: bool,
+    /// When waiting for replicas ends.
+    deadline: Millis,
     ticket: Arc<ProduceTicket>,
     topics: Vec<PendingTopic>,
     shards: Vec<Arc<Shard>>,
@@ -131,6 +133,7 @@ pub fn dispatch(
         context,
         acks: acks.unwrap_or(Acks::Leader),
         acks_are_valid: acks.is_some(),
+        deadline: now + i64::from(request.timeout_ms.max(0)),
         ticket,
         topics: Vec::with_capacity(request.topic_data.len()),
         shards: Vec::with_capacity(1),
@@ -212,7 +215,7 @@ impl PendingProduce {
             AppendOutcome { log_start_offset, ..AppendOutcome::from(invalid) }
         })?;
         let completion = Completion::Produce { ticket: Arc::clone(&self.ticket), index };
-        let append = StagedAppend { batch, acks: self.acks, completion };
+        let append = StagedAppend { batch, acks: self.acks, deadline: self.deadline, completion };
         handle.shard.push(Work::Append { slot: handle.slot, append });
         if !self.shards.iter().any(|shard| Arc::ptr_eq(shard, &handle.shard)) {
             self.shards.push(Arc::clone(&handle.shard));

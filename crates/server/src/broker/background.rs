@@ -28,6 +28,7 @@ pub struct Background {
     log_starts: Turn,
     high_watermarks: Turn,
     dirty: Turn,
+    in_sync: Turn,
 }
 
 /// Something that is due every so often.
@@ -60,6 +61,7 @@ impl Background {
             log_starts: Turn::every_ms(config.log_manager.start_offset_checkpoint_interval_ms.into()),
             high_watermarks: Turn::every_ms(config.replication.high_watermark_checkpoint_interval_ms),
             dirty: Turn::every_ms(SYNC_AFTER.as_millis() as i64),
+            in_sync: Turn::every_ms(config.replication.lag_time_ms_max / 2),
         }
     }
 
@@ -72,6 +74,7 @@ impl Background {
 
     fn tick(&mut self, now: Instant) {
         let retention = self.retention.is_due(now);
+        let in_sync = self.in_sync.is_due(now);
         // What lies dirty is what a restart after a crash has to look at.
         let dirty_bytes: u64 =
             self.broker.table().partitions().map(|handle| handle.view().dirty_bytes()).sum();
@@ -82,6 +85,9 @@ impl Background {
             }
             if dirty {
                 sync(handle);
+            }
+            if in_sync && handle.replicas.load().in_sync.len() > 1 && handle.leader_epoch().is_some() {
+                check_followers(handle);
             }
             maintain(handle);
         }
@@ -110,6 +116,15 @@ fn apply_retention(handle: &Arc<PartitionHandle>) {
             && let Err(error) = partition.log.apply_retention(clock::now())
         {
             warn!(partition = %partition.handle.name, %error, "cannot apply retention");
+        }
+    });
+}
+
+fn check_followers(handle: &Arc<PartitionHandle>) {
+    let slot = handle.slot;
+    handle.shard.submit(move |state| {
+        if let Some(partition) = state.partition(slot) {
+            partition.check_followers(clock::now());
         }
     });
 }

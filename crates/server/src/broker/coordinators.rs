@@ -343,7 +343,13 @@ impl Host {
         });
         let completion = Completion::Coordinator { epoch: self.epoch, told };
         let batch = Batch::parse(&bytes).expect("invariant: a batch that was built can be read");
-        let append = StagedAppend { batch: ValidBatch::trusted(batch), acks: Acks::All, completion };
+        // The coordinator has timers of its own; whether the records are in the log only replication can say.
+        let append = StagedAppend {
+            batch: ValidBatch::trusted(batch),
+            acks: Acks::All,
+            deadline: Millis::MAX,
+            completion,
+        };
         self.partition.shard.push(Work::Append { slot: self.partition.slot, append });
         Ok(())
     }

@@ -282,7 +282,7 @@ impl Session {
 }
 
 /// The partitions that a request names; of one named twice the last entry counts.
-fn targets_of(request: FetchRequest) -> Vec<FetchTarget> {
+pub fn targets_of(request: FetchRequest) -> Vec<FetchTarget> {
     let mut targets: Vec<FetchTarget> = Vec::new();
     for topic in request.topics {
         let key = TopicKey { id: topic.topic_id, name: topic.topic };
@@ -306,7 +306,8 @@ fn targets_of(request: FetchRequest) -> Vec<FetchTarget> {
     targets
 }
 
-fn by_topic(partitions: impl Iterator<Item = (TopicKey, PartitionData)>) -> Vec<FetchableTopicResponse> {
+/// Partitions as an answer lists them: neighbours of a topic together.
+pub fn by_topic(partitions: impl Iterator<Item = (TopicKey, PartitionData)>) -> Vec<FetchableTopicResponse> {
     let mut topics: Vec<FetchableTopicResponse> = Vec::new();
     for (key, data) in partitions {
         match topics.last_mut() {

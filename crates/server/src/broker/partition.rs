@@ -1,83 +1,31 @@
 //! A partition of this broker: its writer inside the shard, and the handle that everybody else uses.
+//!
+//! Owns the log, the role in which the metadata has put this replica, and the acknowledgements that wait. What the
+//! rules of replication are `ottla-replication` says; this does what follows from them.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
-use ottla_commit_log::{AppendOrigin, Log, LogView, Staged, StorageError};
-use ottla_model::{ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition, Uuid};
-use ottla_record::validate::{ProduceRules, ValidBatch};
-use parking_lot::Mutex;
-use tokio::sync::Notify;
+use ottla_commit_log::{AppendError, AppendOrigin, Log, LogView, Staged, StorageError};
+use ottla_model::{ErrorCode, LeaderEpoch, Millis, NodeId, Offset, TopicPartition, Uuid};
+use ottla_record::Batch;
+use ottla_record::validate::ProduceRules;
+use ottla_replication::{
+    AlterAnswer, AlterIsr, EpochEnd, FollowerFetch, Leader, LeaderConfig, LogOffsets, Moved, Purgatory,
+    Registration, truncation_offset,
+};
+use tracing::{info, warn};
 
+use super::isr_changes::IsrChanges;
 use super::shard::{Shard, Slot};
 use super::syncer::Syncer;
 use super::topic_settings::TopicSettings;
-use crate::api::produce::{AppendOutcome, ProduceTicket};
+use super::waiters::{Followers, HighWatermarkNews, Waiters};
+use crate::api::produce::AppendOutcome;
 
-/// What a producer waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Acks {
-    /// No answer at all.
-    None,
-    /// The leader's log.
-    Leader,
-    /// Every in-sync replica.
-    All,
-}
-
-impl Acks {
-    /// `None` for a number that is not one of Kafka's.
-    pub fn from_wire(acks: i16) -> Option<Self> {
-        match acks {
-            0 => Some(Acks::None),
-            1 => Some(Acks::Leader),
-            -1 => Some(Acks::All),
-            _ => None,
-        }
-    }
-}
-
-/// What has to be durable before an append is acknowledged (`acks.durability`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// Kafka's own meaning: the page cache of the in-sync replicas.
-    PageCache,
-    /// The disk.
-    Fsync,
-}
-
-/// A validated batch on its way into a log, and who is told of its outcome.
-pub struct StagedAppend {
-    pub batch: ValidBatch,
-    pub acks: Acks,
-    pub completion: Completion,
-}
-
-/// Who is told of an append's outcome.
-pub enum Completion {
-    /// A part of a produce request.
-    Produce { ticket: Arc<ProduceTicket>, index: u32 },
-    /// A coordinator, which appends only while the partition is led in `epoch`. `told` is called inside the shard;
-    /// it must not block.
-    Coordinator { epoch: LeaderEpoch, told: Box<dyn FnOnce(AppendOutcome) + Send> },
-}
-
-impl Completion {
-    fn complete(self, outcome: AppendOutcome) {
-        match self {
-            Completion::Produce { ticket, index } => ticket.complete(index, outcome),
-            Completion::Coordinator { told, .. } => told(outcome),
-        }
-    }
-}
-
-impl StagedAppend {
-    pub fn refuse(self, error: ErrorCode) {
-        self.completion.complete(AppendOutcome::failed(error));
-    }
-}
+pub use super::append::{Acks, Completion, Durability, StagedAppend};
 
 /// What the rest of the node knows of a partition.
 pub struct PartitionHandle {
@@ -92,9 +40,48 @@ pub struct PartitionHandle {
     /// How produced batches are validated; follows the topic's configs.
     pub rules: ArcSwap<ProduceRules>,
     pub waiters: Waiters,
-    /// -1 while this broker does not lead the partition.
-    leader_epoch: AtomicI32,
+    /// The followers that replicate from here, with their fetch sessions.
+    pub followers: Followers,
+    /// Everybody who has a copy, and who of them is in sync, as the leader or the metadata log has it.
+    pub replicas: ArcSwap<ReplicaSets>,
+    standing: AtomicI64,
+    /// Where the epoch begins that this broker leads in.
+    epoch_start: AtomicI64,
     view: LogView,
+}
+
+/// The replicas of a partition.
+#[derive(Clone, Debug, Default)]
+pub struct ReplicaSets {
+    pub all: Vec<NodeId>,
+    pub in_sync: Vec<NodeId>,
+}
+
+/// In which role, and in which leader epoch, a broker holds a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// -1: nobody is known to lead.
+    pub epoch: LeaderEpoch,
+    pub leads: bool,
+}
+
+/// Who may answer a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    ByLeader,
+    ByAnyReplica,
+}
+
+impl Standing {
+    const NONE: Self = Self { epoch: LeaderEpoch::NONE, leads: false };
+
+    fn pack(self) -> i64 {
+        i64::from(self.epoch.0) << 1 | i64::from(self.leads)
+    }
+
+    fn unpack(packed: i64) -> Self {
+        Self { epoch: LeaderEpoch((packed >> 1) as i32), leads: packed & 1 == 1 }
+    }
 }
 
 impl PartitionHandle {
@@ -106,53 +93,79 @@ impl PartitionHandle {
         self.view.log_start_offset()
     }
 
+    pub fn standing(&self) -> Standing {
+        Standing::unpack(self.standing.load(Ordering::Acquire))
+    }
+
+    /// -1 while this broker does not lead the partition.
     pub fn leader_epoch(&self) -> LeaderEpoch {
-        LeaderEpoch(self.leader_epoch.load(Ordering::Acquire))
+        let standing = self.standing();
+        if standing.leads { standing.epoch } else { LeaderEpoch::NONE }
+    }
+
+    /// Where the epoch begins in which this broker leads.
+    pub fn epoch_start(&self) -> Offset {
+        Offset(self.epoch_start.load(Ordering::Acquire))
     }
 
     /// Whether a client that knows `epoch` (-1: knows none) may be served by this leader.
     ///
     /// Errors: FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, NOT_LEADER_OR_FOLLOWER.
     pub fn check_leader_epoch(&self, epoch: LeaderEpoch) -> Result<LeaderEpoch, ErrorCode> {
-        let current = self.leader_epoch();
-        if !current.is_some() {
+        self.check_epoch(epoch, Served::ByLeader)
+    }
+
+    /// Whether a client that knows `epoch` (-1: knows none) may be served by this replica.
+    ///
+    /// Errors: FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, NOT_LEADER_OR_FOLLOWER, KAFKA_STORAGE_ERROR.
+    pub fn check_epoch(&self, epoch: LeaderEpoch, served: Served) -> Result<LeaderEpoch, ErrorCode> {
+        if self.view.is_offline() {
+            return Err(ErrorCode::KafkaStorageError);
+        }
+        let standing = self.standing();
+        let known = standing.epoch;
+        if epoch.is_some() && epoch < known {
+            return Err(ErrorCode::FencedLeaderEpoch);
+        }
+        if epoch.is_some() && epoch > known {
+            return Err(ErrorCode::UnknownLeaderEpoch);
+        }
+        if !known.is_some() || served == Served::ByLeader && !standing.leads {
             return Err(ErrorCode::NotLeaderOrFollower);
         }
-        match epoch {
-            epoch if epoch.0 < 0 || epoch == current => Ok(current),
-            epoch if epoch < current => Err(ErrorCode::FencedLeaderEpoch),
-            _ => Err(ErrorCode::UnknownLeaderEpoch),
-        }
+        Ok(known)
+    }
+
+    fn set_standing(&self, standing: Standing) {
+        self.standing.store(standing.pack(), Ordering::Release);
+        self.waiters.wake();
+        self.followers.wake();
     }
 }
 
-/// Long polls that wait for a partition to grow.
-#[derive(Default)]
-pub struct Waiters {
-    any: AtomicBool,
-    waiting: Mutex<Vec<Weak<Notify>>>,
+/// What partitions need of their broker.
+pub struct ReplicaContext {
+    pub node_id: NodeId,
+    /// `replica.lag.time.max.ms`
+    pub lag_ms_max: i64,
+    /// Whether followers are told at once how far records are committed: consumers read from them.
+    pub high_watermark_news: HighWatermarkNews,
+    pub isr_changes: Arc<IsrChanges>,
 }
 
-impl Waiters {
-    /// Tells `grown` when the partition grows next. Look at the partition again after this.
-    pub fn register(&self, grown: &Arc<Notify>) {
-        let mut waiting = self.waiting.lock();
-        waiting.retain(|known| known.strong_count() > 0);
-        if !waiting.iter().any(|known| known.as_ptr() == Arc::as_ptr(grown)) {
-            waiting.push(Arc::downgrade(grown));
-        }
-        self.any.store(true, Ordering::SeqCst);
-    }
+/// An append that is in the log and waits to be acknowledged.
+struct Written {
+    last_offset: Offset,
+    acks: Acks,
+    deadline: Millis,
+    outcome: AppendOutcome,
+    completion: Completion,
+}
 
-    fn wake(&self) {
-        if self.any.load(Ordering::SeqCst) && self.any.swap(false, Ordering::SeqCst) {
-            for grown in self.waiting.lock().drain(..) {
-                if let Some(grown) = grown.upgrade() {
-                    grown.notify_one();
-                }
-            }
-        }
-    }
+/// What a replica does.
+enum Role {
+    Leads(Leader),
+    Follows,
 }
 
 /// A partition as its shard owns it.
@@ -160,14 +173,35 @@ pub struct Partition {
     pub handle: Arc<PartitionHandle>,
     pub log: Log,
     pub durability: Durability,
-    /// `min.insync.replicas`; the number of replicas bounds it.
-    min_insync_wanted: usize,
-    in_sync_replicas: usize,
-    replicas: usize,
-    staged: Vec<(Staged, Acks, Completion)>,
+    role: Role,
+    min_insync_replicas: usize,
+    staged: Vec<(Staged, Acks, Millis, Completion)>,
     /// Written, and acknowledged once everything below the offset is synced.
-    unsynced: VecDeque<(Offset, AppendOutcome, Completion)>,
+    unsynced: VecDeque<Written>,
+    /// Written here, and acknowledged once every in-sync replica has it.
+    replicating: Purgatory<Written>,
+    /// When a task looks for expired acknowledgements; in the past if none does.
+    expiry: Millis,
     syncer: Arc<Syncer>,
+    context: Arc<ReplicaContext>,
+}
+
+/// How far a follower's log goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FollowerLog {
+    pub end: Offset,
+    /// The epoch of its last record; -1 if none is known.
+    pub last_epoch: LeaderEpoch,
+}
+
+/// What a leader's answer brings for a follower.
+pub struct Replicated {
+    /// In which the fetch was made.
+    pub epoch: LeaderEpoch,
+    /// Their checksums are verified.
+    pub batches: Vec<Batch>,
+    pub high_watermark: Offset,
+    pub log_start: Offset,
 }
 
 impl Partition {
@@ -178,6 +212,7 @@ impl Partition {
         rules: ProduceRules,
         (shard, slot): (Arc<Shard>, Slot),
         (dir_id, syncer): (Uuid, Arc<Syncer>),
+        context: Arc<ReplicaContext>,
     ) -> Self {
         let handle = Arc::new(PartitionHandle {
             name: log.partition().clone(),
@@ -188,19 +223,24 @@ impl Partition {
             slot,
             rules: ArcSwap::from_pointee(rules),
             waiters: Waiters::default(),
-            leader_epoch: AtomicI32::new(LeaderEpoch::NONE.0),
+            followers: Followers::default(),
+            replicas: ArcSwap::default(),
+            standing: AtomicI64::new(Standing::NONE.pack()),
+            epoch_start: AtomicI64::new(Offset::NONE.0),
             view: log.view(),
         });
         Self {
             handle,
             log,
             durability: Durability::PageCache,
-            min_insync_wanted: 1,
-            in_sync_replicas: 1,
-            replicas: 1,
+            role: Role::Follows,
+            min_insync_replicas: 1,
             staged: Vec::new(),
             unsynced: VecDeque::new(),
+            replicating: Purgatory::default(),
+            expiry: Millis::NONE,
             syncer,
+            context,
         }
     }
 
@@ -209,41 +249,87 @@ impl Partition {
         self.log.set_config(settings.log);
         self.handle.rules.store(Arc::new(settings.rules));
         self.durability = settings.durability;
-        self.min_insync_wanted = settings.min_insync_replicas;
-    }
-
-    pub fn set_replicas(&mut self, in_sync: usize, all: usize) {
-        self.in_sync_replicas = in_sync;
-        self.replicas = all;
-    }
-
-    /// Leads from now on, in `epoch`. The only replica has everything, so all of the log is committed.
-    pub fn become_leader(&mut self, epoch: LeaderEpoch) {
-        self.log.become_leader(epoch);
-        self.log.set_high_watermark(self.log.log_end_offset());
-        self.handle.leader_epoch.store(epoch.0, Ordering::Release);
-        self.handle.waiters.wake();
-    }
-
-    /// Leads no more: waiting acknowledgements and long polls are told.
-    pub fn resign(&mut self) {
-        self.handle.leader_epoch.store(LeaderEpoch::NONE.0, Ordering::Release);
-        for (_, _, completion) in self.unsynced.drain(..) {
-            completion.complete(AppendOutcome::failed(ErrorCode::NotLeaderOrFollower));
+        self.min_insync_replicas = settings.min_insync_replicas;
+        let config = self.leader_config();
+        if let Role::Leads(leader) = &mut self.role {
+            leader.set_config(config);
         }
-        self.handle.waiters.wake();
+    }
+
+    fn leader_config(&self) -> LeaderConfig {
+        LeaderConfig { min_insync_replicas: self.min_insync_replicas, lag_ms_max: self.context.lag_ms_max }
+    }
+
+    /// Leads, follows or waits for a leader, as the metadata log says.
+    pub fn apply(&mut self, registration: &Registration, now: Millis) {
+        let moved = match &mut self.role {
+            Role::Leads(leader) if leader.leader_epoch() == registration.leader_epoch => {
+                leader.update(registration, now)
+            }
+            _ if registration.leader == self.context.node_id && !self.log.is_offline() => {
+                self.become_leader(registration, now)
+            }
+            _ => {
+                self.follow(registration);
+                Moved::default()
+            }
+        };
+        self.publish_replicas(&registration.replicas, &registration.isr);
+        self.follow_up(moved);
+    }
+
+    fn publish_replicas(&self, all: &[NodeId], in_sync: &[NodeId]) {
+        let sets = ReplicaSets { all: all.to_vec(), in_sync: in_sync.to_vec() };
+        self.handle.replicas.store(Arc::new(sets));
+    }
+
+    fn become_leader(&mut self, registration: &Registration, now: Millis) -> Moved {
+        let epoch = registration.leader_epoch;
+        self.refuse_waiting(ErrorCode::NotLeaderOrFollower);
+        self.log.become_leader(epoch);
+        let log = LogOffsets {
+            start: self.log.log_start_offset(),
+            high_watermark: self.log.high_watermark(),
+            end: self.log.log_end_offset(),
+        };
+        let (leader, moved) = Leader::new(self.context.node_id, registration, log, self.leader_config(), now);
+        self.handle.epoch_start.store(log.end.0, Ordering::Release);
+        self.role = Role::Leads(leader);
+        self.handle.set_standing(Standing { epoch, leads: true });
+        moved
+    }
+
+    fn follow(&mut self, registration: &Registration) {
+        self.refuse_waiting(ErrorCode::NotLeaderOrFollower);
+        self.role = Role::Follows;
+        self.handle.set_standing(Standing { epoch: registration.leader_epoch, leads: false });
+    }
+
+    /// Serves no more: waiting acknowledgements and fetches are told.
+    pub fn resign(&mut self) {
+        self.role = Role::Follows;
+        self.refuse_waiting(ErrorCode::NotLeaderOrFollower);
+        self.handle.set_standing(Standing::NONE);
+    }
+
+    fn refuse_waiting(&mut self, error: ErrorCode) {
+        let unsynced = self.unsynced.drain(..);
+        for written in unsynced.chain(self.replicating.take_all()) {
+            written.completion.complete(AppendOutcome::failed(error));
+        }
     }
 
     /// Accepts a batch; [`Partition::write_staged`] must follow. Whether it is the first since the last write.
     pub fn stage(&mut self, append: StagedAppend, now: Millis) -> bool {
-        let StagedAppend { batch, acks, completion } = append;
-        let epoch = self.handle.leader_epoch();
-        let is_fenced = matches!(completion, Completion::Coordinator { epoch: held, .. } if held != epoch);
-        if !epoch.is_some() || is_fenced {
-            completion.complete(AppendOutcome::failed(ErrorCode::NotLeaderOrFollower));
-            return false;
-        }
-        if acks == Acks::All && self.in_sync_replicas < self.min_insync_wanted.min(self.replicas) {
+        let StagedAppend { batch, acks, deadline, completion } = append;
+        let leader = match &self.role {
+            Role::Leads(leader) if completion.is_for(leader.leader_epoch()) => leader,
+            _ => {
+                completion.complete(AppendOutcome::failed(ErrorCode::NotLeaderOrFollower));
+                return false;
+            }
+        };
+        if acks == Acks::All && !leader.has_enough_replicas() {
             completion.complete(AppendOutcome::failed(ErrorCode::NotEnoughReplicas));
             return false;
         }
@@ -251,9 +337,9 @@ impl Partition {
             Completion::Produce { .. } => AppendOrigin::Client { verification: None },
             Completion::Coordinator { .. } => AppendOrigin::Coordinator { verification: None },
         };
-        match self.log.stage(batch, epoch, origin, now) {
+        match self.log.stage(batch, leader.leader_epoch(), origin, now) {
             Ok(staged) => {
-                self.staged.push((staged, acks, completion));
+                self.staged.push((staged, acks, deadline, completion));
                 self.staged.len() == 1
             }
             Err(error) => {
@@ -267,19 +353,23 @@ impl Partition {
         }
     }
 
-    /// Writes what was staged, shows it to readers and acknowledges it, or leaves that to the syncer.
-    pub fn write_staged(&mut self) {
+    /// Writes what was staged, shows it to readers and acknowledges it, or leaves that to the syncer or the followers.
+    pub fn write_staged(&mut self, now: Millis) {
         let written = self.log.write_staged();
         if written.is_ok() {
-            self.log.set_high_watermark(self.log.log_end_offset());
-            self.handle.waiters.wake();
+            let log_end = self.log.log_end_offset();
+            if let Role::Leads(leader) = &mut self.role {
+                let high_watermark = leader.appended(log_end, now);
+                self.handle.followers.wake();
+                self.follow_up(Moved { high_watermark, ..Moved::default() });
+            }
         }
         // `flush.messages` is a promise about what was acknowledged: 1 syncs every append.
         let unsynced = self.log.log_end_offset() - self.log.synced_offset();
         let flush = unsynced >= self.log.config().flush_messages;
         let log_start_offset = self.log.log_start_offset();
         let mut staged = std::mem::take(&mut self.staged);
-        for (staged, acks, completion) in staged.drain(..) {
+        for (staged, acks, deadline, completion) in staged.drain(..) {
             let outcome = match &written {
                 Ok(_) => AppendOutcome {
                     base_offset: staged.base_offset,
@@ -289,19 +379,65 @@ impl Partition {
                 },
                 Err(error) => AppendOutcome::failed(error.error_code()),
             };
+            let last_offset = staged.last_offset;
+            let append = Written { last_offset, acks, deadline, outcome, completion };
             let waits = (self.durability == Durability::Fsync || flush)
                 && acks != Acks::None
                 && written.is_ok()
-                && staged.last_offset >= self.log.synced_offset();
+                && last_offset >= self.log.synced_offset();
             if waits {
-                self.unsynced.push_back((staged.last_offset, outcome, completion));
+                self.unsynced.push_back(append);
+            } else if written.is_ok() {
+                self.acknowledge(append);
             } else {
-                completion.complete(outcome);
+                append.completion.complete(append.outcome);
             }
         }
         self.staged = staged;
         if !self.unsynced.is_empty() || flush && written.is_ok() {
             self.syncer.request(&self.handle);
+        }
+    }
+
+    /// Acknowledges what is in the log, as soon as enough replicas have it.
+    fn acknowledge(&mut self, written: Written) {
+        if written.acks == Acks::All {
+            if written.last_offset >= self.log.high_watermark() {
+                self.wait_for_replicas(written);
+                return;
+            }
+            if let Role::Leads(leader) = &self.role
+                && !leader.has_enough_replicas()
+            {
+                let error = ErrorCode::NotEnoughReplicasAfterAppend;
+                written.completion.complete(AppendOutcome::failed(error));
+                return;
+            }
+        }
+        written.completion.complete(written.outcome);
+    }
+
+    fn wait_for_replicas(&mut self, written: Written) {
+        let deadline = written.deadline;
+        self.replicating.push(written.last_offset, deadline, written);
+        if deadline < Millis::MAX && (self.expiry == Millis::NONE || deadline < self.expiry) {
+            self.expiry = deadline;
+            self.handle.shard.expire_later(&self.handle, deadline);
+        }
+    }
+
+    /// Refuses acknowledgements whose time is over, and has the rest looked at when the next one's is.
+    pub fn expire(&mut self, now: Millis) {
+        if self.expiry > now || self.expiry == Millis::NONE {
+            return;
+        }
+        for written in self.replicating.take_expired(now) {
+            written.completion.complete(AppendOutcome::failed(ErrorCode::RequestTimedOut));
+        }
+        self.expiry = Millis::NONE;
+        if let Some(deadline) = self.replicating.next_deadline().filter(|deadline| *deadline < Millis::MAX) {
+            self.expiry = deadline;
+            self.handle.shard.expire_later(&self.handle, deadline);
         }
     }
 
@@ -313,17 +449,180 @@ impl Partition {
             Ok(()) if self.log.is_offline() => Some(ErrorCode::KafkaStorageError),
             Ok(()) => None,
         };
-        while let Some((last_offset, ..)) = self.unsynced.front() {
-            if failed.is_none() && *last_offset >= self.log.synced_offset() {
+        while let Some(first) = self.unsynced.front() {
+            if failed.is_none() && first.last_offset >= self.log.synced_offset() {
                 break;
             }
-            let Some((_, outcome, completion)) = self.unsynced.pop_front() else { break };
-            completion.complete(failed.map_or(outcome, AppendOutcome::failed));
+            let Some(written) = self.unsynced.pop_front() else { break };
+            match failed {
+                None => self.acknowledge(written),
+                Some(error) => written.completion.complete(AppendOutcome::failed(error)),
+            }
         }
         if !self.unsynced.is_empty() {
             self.syncer.request(&self.handle);
         }
     }
+
+    /// Does what follows from a change of the leader's state.
+    fn follow_up(&mut self, moved: Moved) {
+        if let Some(alter) = moved.alter {
+            self.context.isr_changes.submit(&self.handle, alter);
+        }
+        if let Some(high_watermark) = moved.high_watermark {
+            self.log.set_high_watermark(high_watermark);
+            self.handle.waiters.wake();
+            self.handle.followers.tell(self.context.high_watermark_news);
+            while let Some(written) = self.replicating.pop_reached(high_watermark) {
+                self.acknowledge(written);
+            }
+        } else if moved.log_starts {
+            self.handle.waiters.wake();
+        }
+    }
+
+    /// A follower has everything before the offset that it asks for.
+    pub fn fetched(&mut self, fetch: FollowerFetch, now: Millis) {
+        if let Role::Leads(leader) = &mut self.role
+            && let Ok(moved) = leader.fetched(fetch, now)
+        {
+            self.follow_up(moved);
+        }
+    }
+
+    /// Looks for followers that lag behind for too long.
+    pub fn check_followers(&mut self, now: Millis) {
+        if let Role::Leads(leader) = &mut self.role
+            && let Some(alter) = leader.shrink(now)
+        {
+            let wanted: Vec<i32> = alter.isr.iter().map(|(id, _)| id.0).collect();
+            info!(partition = %self.handle.name, isr = ?leader.isr(), ?wanted, "followers lag behind");
+            self.context.isr_changes.submit(&self.handle, alter);
+        }
+    }
+
+    /// The controller has answered what was `asked`.
+    pub fn isr_change_answered(&mut self, asked: &AlterIsr, answer: AlterAnswer, now: Millis) {
+        let Role::Leads(leader) = &mut self.role else { return };
+        let moved = leader.answered(asked, answer, now);
+        let isr = leader.isr().to_vec();
+        self.publish_replicas(&self.handle.replicas.load().all, &isr);
+        self.follow_up(moved);
+    }
+
+    /// Deletes everything below `offset`; the followers are told. Errors as the log's.
+    pub fn delete_records(&mut self, offset: Offset) -> Result<(), ErrorCode> {
+        self.log.delete_records(offset).map_err(|error| error.error_code())?;
+        if let Role::Leads(leader) = &mut self.role {
+            leader.log_started(self.log.log_start_offset());
+        }
+        self.handle.followers.wake();
+        Ok(())
+    }
+
+    /// The leader's view of the replicas, while this broker leads.
+    pub fn leader(&self) -> Option<&Leader> {
+        match &self.role {
+            Role::Leads(leader) => Some(leader),
+            Role::Follows => None,
+        }
+    }
+
+    /// Whether a fetcher that works in `epoch` may write. Errors: FENCED_LEADER_EPOCH.
+    fn check_follows(&self, epoch: LeaderEpoch) -> Result<(), FollowError> {
+        match &self.role {
+            Role::Follows if self.handle.standing().epoch == epoch => Ok(()),
+            _ => Err(FollowError::Fenced),
+        }
+    }
+
+    fn follower_log(&self) -> FollowerLog {
+        FollowerLog {
+            end: self.log.log_end_offset(),
+            last_epoch: self.log.latest_epoch().map_or(LeaderEpoch::NONE, |latest| latest.epoch),
+        }
+    }
+
+    /// Writes what the leader sent, as it is, and takes over how far it is committed and where it begins.
+    pub fn replicate(&mut self, replicated: Replicated, now: Millis) -> Result<FollowerLog, FollowError> {
+        self.check_follows(replicated.epoch)?;
+        if !replicated.batches.is_empty() {
+            self.log.append_as_follower(replicated.batches, now)?;
+        }
+        let high_watermark = replicated.high_watermark.min(self.log.log_end_offset());
+        if high_watermark > self.log.high_watermark() {
+            self.log.set_high_watermark(high_watermark);
+            self.handle.waiters.wake();
+        }
+        self.log.increment_log_start(replicated.log_start);
+        Ok(self.follower_log())
+    }
+
+    /// How far the log goes.
+    pub fn look(&self, epoch: LeaderEpoch) -> Result<FollowerLog, FollowError> {
+        self.check_follows(epoch)?;
+        Ok(self.follower_log())
+    }
+
+    /// Gives up what the leader does not have.
+    pub fn truncate(
+        &mut self,
+        epoch: LeaderEpoch,
+        leader: EpochEnd,
+        now: Millis,
+    ) -> Result<FollowerLog, FollowError> {
+        self.check_follows(epoch)?;
+        let log_end = self.log.log_end_offset();
+        let local = self.log.view().end_offset_for_epoch(leader.epoch);
+        let local = local.map(|(epoch, end)| EpochEnd { epoch, end });
+        self.cut(truncation_offset(leader, local, log_end), now)
+    }
+
+    /// Gives up everything from `offset` on: the leader's log ends there.
+    pub fn truncate_to(
+        &mut self,
+        epoch: LeaderEpoch,
+        offset: Offset,
+        now: Millis,
+    ) -> Result<FollowerLog, FollowError> {
+        self.check_follows(epoch)?;
+        self.cut(offset, now)
+    }
+
+    /// Gives up everything: the leader's log begins behind this one's end.
+    pub fn restart_at(
+        &mut self,
+        epoch: LeaderEpoch,
+        offset: Offset,
+        now: Millis,
+    ) -> Result<FollowerLog, FollowError> {
+        self.check_follows(epoch)?;
+        info!(partition = %self.handle.name, %offset, "the leader's log begins behind the end of this one: starting anew");
+        self.log.truncate_fully_and_start_at(offset, now)?;
+        Ok(self.follower_log())
+    }
+
+    fn cut(&mut self, offset: Offset, now: Millis) -> Result<FollowerLog, FollowError> {
+        let (log_end, high_watermark) = (self.log.log_end_offset(), self.log.high_watermark());
+        if offset < high_watermark {
+            warn!(partition = %self.handle.name, %offset, %high_watermark, "cutting the log below its high watermark");
+        } else if offset < log_end {
+            info!(partition = %self.handle.name, %offset, %log_end, "cutting what the leader does not have");
+        }
+        self.log.truncate_to(offset, now)?;
+        Ok(self.follower_log())
+    }
+}
+
+/// Why a follower did not take what its fetcher brought.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    #[error("the partition has another leader epoch by now")]
+    Fenced,
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
 }
 
 #[cfg(test)]
@@ -332,7 +631,8 @@ mod tests {
 
     use ottla_commit_log::disk::SimFault;
     use ottla_commit_log::{FileCache, LogConfig, LogContext, LogDir, SimDisk, TailBudget};
-    use ottla_record::validate;
+    use ottla_model::PartitionEpoch;
+    use ottla_record::validate::{self, ValidBatch};
     use ottla_record::{BatchBuilder, Compression};
     use tokio::sync::oneshot;
 
@@ -362,14 +662,37 @@ mod tests {
             .run(move |state| {
                 let place = (Uuid::ONE, Syncer::new());
                 let slot = state.add(|slot| {
-                    Partition::new(log, Uuid::ONE, false, ProduceRules::default(), (owner, slot), place)
+                    let context = Arc::new(ReplicaContext {
+                        node_id: NodeId(1),
+                        lag_ms_max: 30_000,
+                        high_watermark_news: HighWatermarkNews::WithNextFetch,
+                        isr_changes: IsrChanges::new(),
+                    });
+                    Partition::new(
+                        log,
+                        Uuid::ONE,
+                        false,
+                        ProduceRules::default(),
+                        (owner, slot),
+                        place,
+                        context,
+                    )
                 });
                 let partition = state.partition(slot).unwrap();
                 partition.durability = Durability::Fsync;
-                partition.become_leader(LeaderEpoch(0));
+                let alone = Registration {
+                    replicas: vec![NodeId(1)],
+                    isr: vec![NodeId(1)],
+                    leader: NodeId(1),
+                    leader_epoch: LeaderEpoch(0),
+                    partition_epoch: PartitionEpoch(0),
+                };
+                partition.apply(&alone, Millis(1));
                 let mut append = |completion, batch| {
-                    partition.stage(StagedAppend { batch, acks: Acks::All, completion }, Millis(1));
-                    partition.write_staged();
+                    let deadline = Millis::MAX;
+                    let append = StagedAppend { batch, acks: Acks::All, deadline, completion };
+                    partition.stage(append, Millis(1));
+                    partition.write_staged(Millis(1));
                 };
                 let told = |told| Completion::Coordinator { epoch: LeaderEpoch(0), told };
                 append(told(Box::new(move |outcome| answer.send(outcome.error).unwrap())), batch(&name));

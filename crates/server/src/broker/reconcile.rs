@@ -13,6 +13,7 @@ use ottla_metadata::{ConfigResource, ConfigResourceType, MetadataImage, Partitio
 use ottla_metadata::{MetadataChanges, TopicChangeKind};
 use ottla_model::{BrokerEpoch, NodeId, TopicPartition, Uuid};
 use ottla_protocol::Str;
+use ottla_replication::Registration;
 use tracing::{error, info, warn};
 
 use super::internal_topics;
@@ -83,6 +84,7 @@ impl Reconciler {
     /// Closes every log and marks the directories as cleanly stopped by the broker's incarnation `epoch`. One that
     /// fails does not keep the others from it.
     pub fn close(&mut self, epoch: BrokerEpoch) -> Result<(), StorageError> {
+        self.broker.fetchers.stop();
         let table = self.broker.table();
         let mut first_error = None;
         for dir in &self.broker.dirs {
@@ -151,7 +153,7 @@ impl Reconciler {
             let lives_here = registration.replicas.contains(&self.broker.node_id);
             partitions[slot] = match handle {
                 Some(handle) if lives_here => {
-                    self.follow(&handle, registration);
+                    self.apply_registration(&handle, registration);
                     Some(handle)
                 }
                 Some(handle) => {
@@ -161,7 +163,10 @@ impl Reconciler {
                 None if lives_here => {
                     let name = TopicPartition::new(Arc::clone(&topic.name), *index);
                     match self.create(&name, topic.id, registration, &settings) {
-                        Ok(handle) => Some(handle),
+                        Ok(handle) => {
+                            self.apply_registration(&handle, registration);
+                            Some(handle)
+                        }
                         Err(error) => {
                             error!(partition = %name, %error, "cannot open the partition's log");
                             None
@@ -200,18 +205,16 @@ impl Reconciler {
         let shard = Arc::clone(self.broker.shard_of(name));
         let dir = (dir.id, Arc::clone(&dir.syncer));
         let is_internal = internal_topics::is_internal(&name.topic);
-        let (settings, registration) = (settings.clone(), registration.clone());
-        let (node_id, owner) = (self.broker.node_id, Arc::clone(&shard));
+        let (settings, owner) = (settings.clone(), Arc::clone(&shard));
+        let context = Arc::clone(&self.broker.replica_context);
         let handle = shard.run_blocking(move |state| {
             let slot = state.add(|slot| {
                 let mut partition =
-                    Partition::new(log, topic_id, is_internal, settings.rules, (owner, slot), dir);
+                    Partition::new(log, topic_id, is_internal, settings.rules, (owner, slot), dir, context);
                 partition.set_settings(settings);
                 partition
             });
-            let partition = state.partition(slot).expect("just added");
-            lead_if_chosen(partition, node_id, &registration);
-            Arc::clone(&partition.handle)
+            Arc::clone(&state.partition(slot).expect("just added").handle)
         });
         Ok(handle)
     }
@@ -226,9 +229,21 @@ impl Reconciler {
             .expect("a broker has a log directory")
     }
 
-    fn follow(&self, handle: &Arc<PartitionHandle>, registration: &PartitionRegistration) {
-        let (node_id, registration) = (self.broker.node_id, registration.clone());
-        with_partition(handle, move |_, partition| lead_if_chosen(partition, node_id, &registration));
+    /// Puts a partition into the role that the metadata gives to this broker, and its fetcher to work or to rest.
+    fn apply_registration(&self, handle: &Arc<PartitionHandle>, registration: &PartitionRegistration) {
+        let known = Registration {
+            replicas: registration.replicas.clone(),
+            isr: registration.isr.clone(),
+            leader: registration.leader,
+            leader_epoch: registration.leader_epoch,
+            partition_epoch: registration.partition_epoch,
+        };
+        with_partition(handle, move |_, partition| partition.apply(&known, clock::now()));
+        if registration.has_leader() && registration.leader != self.broker.node_id {
+            self.broker.fetchers.follow(&self.broker, handle, registration.leader, registration.leader_epoch);
+        } else {
+            self.broker.fetchers.forget(handle);
+        }
     }
 
     /// Stops partitions and renames their directories, all at once; the files go after `file.delete.delay.ms`.
@@ -239,6 +254,7 @@ impl Reconciler {
                 if &*handle.name.topic == internal_topics::CONSUMER_OFFSETS {
                     self.broker.groups.resign(handle.name.partition);
                 }
+                self.broker.fetchers.forget(handle);
                 let slot = handle.slot;
                 let removed = handle.shard.run_blocking(move |state| {
                     let mut partition = state.take(slot)?;
@@ -297,15 +313,6 @@ fn disposition(
             warn!(%partition, "the metadata does not know this partition here: set aside as -stray");
             Disposition::Stray
         }
-    }
-}
-
-fn lead_if_chosen(partition: &mut Partition, node_id: NodeId, registration: &PartitionRegistration) {
-    partition.set_replicas(registration.isr.len(), registration.replicas.len());
-    if registration.leader != node_id {
-        partition.resign();
-    } else if partition.handle.leader_epoch() != registration.leader_epoch {
-        partition.become_leader(registration.leader_epoch);
     }
 }
 

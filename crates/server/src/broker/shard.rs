@@ -9,13 +9,15 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use ottla_model::{ErrorCode, Millis};
+use ottla_replication::FollowerFetch;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::partition::{Partition, StagedAppend};
+use super::partition::{Partition, PartitionHandle, StagedAppend};
 use crate::clock;
 
 /// Work that one caller does for others before a helper takes over, so that its own answers are not held up.
@@ -29,6 +31,8 @@ pub struct Slot(pub u32);
 pub enum Work {
     /// Append a validated batch and complete its part of a produce request.
     Append { slot: Slot, append: StagedAppend },
+    /// Note what a follower has.
+    Fetched { slot: Slot, fetch: FollowerFetch },
     /// Anything else that needs a partition's owner.
     Task(Box<dyn FnOnce(&mut ShardState) + Send>),
 }
@@ -113,6 +117,20 @@ impl Shard {
         self.enter();
     }
 
+    /// Has a partition look for expired acknowledgements at `deadline`.
+    pub fn expire_later(self: &Arc<Self>, partition: &Arc<PartitionHandle>, deadline: Millis) {
+        let delay = Duration::from_millis((deadline - clock::now()).max(0) as u64);
+        let (shard, slot) = (Arc::clone(self), partition.slot);
+        self.runtime.spawn(async move {
+            tokio::time::sleep(delay).await;
+            shard.submit(move |state| {
+                if let Some(partition) = state.partition(slot) {
+                    partition.expire(clock::now().max(deadline));
+                }
+            });
+        });
+    }
+
     /// Moves the queue into the state's batch; whether there is anything to do.
     fn drain(&self, state: &mut MutexGuard<'_, ShardState>) -> bool {
         std::mem::swap(&mut *self.queue.lock(), &mut state.batch);
@@ -128,14 +146,19 @@ impl ShardState {
         for work in batch.drain(..) {
             match work {
                 Work::Append { slot, append } => self.stage(slot, append, now),
+                Work::Fetched { slot, fetch } => {
+                    if let Some(partition) = self.partition(slot) {
+                        partition.fetched(fetch, now);
+                    }
+                }
                 Work::Task(task) => {
                     // A task sees everything that was pushed before it as written.
-                    self.write_staged();
+                    self.write_staged(now);
                     task(self);
                 }
             }
         }
-        self.write_staged();
+        self.write_staged(now);
         self.batch = batch;
         count
     }
@@ -151,10 +174,10 @@ impl ShardState {
         }
     }
 
-    fn write_staged(&mut self) {
+    fn write_staged(&mut self, now: Millis) {
         while let Some(slot) = self.staged.pop() {
             if let Some(partition) = self.partition(slot) {
-                partition.write_staged();
+                partition.write_staged(now);
             }
         }
     }

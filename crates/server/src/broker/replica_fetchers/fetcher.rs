@@ -1,0 +1,404 @@
+//! One fetcher: a connection to a leader, and rounds of fetch, check, write.
+//!
+//! A round is one request with all partitions that changed, and one pass over the answer: checksums are verified here,
+//! the bytes go to the partitions' shards as they are, each partition's with one write, and the next request tells the
+//! leader what is written. Nothing that a leader sends is believed before its checksum is, and nothing stops more than
+//! the partition that it concerns.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_model::{ErrorCode, LeaderEpoch, Millis, NodeId, Offset};
+use ottla_protocol::Records;
+use ottla_protocol::api::fetch::{FetchRequest, FetchResponse, PartitionData, ReplicaState};
+use ottla_protocol::api::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use ottla_record::{Batch, BatchError};
+use ottla_replication::{Answer, EpochEnd, Step};
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use super::super::Broker;
+use super::super::partition::{FollowError, FollowerLog, Partition, PartitionHandle, Replicated};
+use super::super::shard::{Shard, Work};
+use super::session::{FetchLimits, FetchSession};
+use super::{Command, FetcherKey, Inbox, PartitionKey, upgrade};
+use crate::clock;
+use crate::rpc::{NodeAddress, NodeClient, RpcError, RpcNetwork};
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+
+type Written = (PartitionKey, Result<FollowerLog, FollowError>);
+
+struct Fetcher {
+    leader: NodeId,
+    broker: Arc<Broker>,
+    session: FetchSession,
+    client: Option<NodeClient>,
+    /// The leader cannot be reached, which was said once.
+    failing: bool,
+    written: (mpsc::UnboundedSender<Written>, mpsc::UnboundedReceiver<Written>),
+}
+
+/// Why a round came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum RoundError {
+    #[error("the metadata has no address for it")]
+    Unknown,
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+    #[error("it answered {0}")]
+    Refused(ErrorCode),
+}
+
+/// Fetches until the broker stops.
+pub async fn run(
+    (leader, number): FetcherKey,
+    broker: Weak<Broker>,
+    network: Arc<RpcNetwork>,
+    inbox: Arc<Inbox>,
+) {
+    let Some(owner) = upgrade(&broker, &inbox) else { return };
+    let mut fetcher = Fetcher {
+        leader,
+        broker: owner,
+        session: FetchSession::default(),
+        client: None,
+        failing: false,
+        written: mpsc::unbounded_channel(),
+    };
+    debug!(leader = leader.0, number, "fetcher starts");
+    while upgrade(&broker, &inbox).is_some() {
+        fetcher.take(&inbox);
+        let now = clock::now();
+        let limits = FetchLimits { partition_bytes_max: fetcher.broker.config.replication.fetch_bytes_max };
+        let Some(request) = fetcher.session.next_request(now, limits) else {
+            fetcher.rest(&inbox, now).await;
+            continue;
+        };
+        if let Err(error) = fetcher.round(&network, request).await {
+            fetcher.failed(&error);
+            let backoff = fetcher.backoff();
+            let _ = tokio::time::timeout(backoff, inbox.told.notified()).await;
+        } else if std::mem::take(&mut fetcher.failing) {
+            info!(leader = leader.0, "replicating again");
+        }
+    }
+}
+
+impl Fetcher {
+    fn take(&mut self, inbox: &Inbox) {
+        for command in std::mem::take(&mut *inbox.commands.lock()) {
+            match command {
+                Command::Follow(handle, epoch) => self.session.follow(handle, epoch),
+                Command::Forget(key) => self.session.forget(key),
+            }
+        }
+    }
+
+    /// Waits for a command, or for a delayed partition's time.
+    async fn rest(&mut self, inbox: &Inbox, now: Millis) {
+        if self.session.is_empty() {
+            self.client = None;
+        }
+        match self.session.next_due() {
+            Some(due) => {
+                let delay = Duration::from_millis((due - now).max(1) as u64);
+                let _ = tokio::time::timeout(delay, inbox.told.notified()).await;
+            }
+            None => inbox.told.notified().await,
+        }
+    }
+
+    fn backoff_ms(&self) -> i64 {
+        self.broker.config.replication.fetch_backoff_ms.into()
+    }
+
+    fn backoff(&self) -> Duration {
+        Duration::from_millis(self.backoff_ms().max(1) as u64)
+    }
+
+    fn failed(&mut self, error: &RoundError) {
+        // A session that the leader has forgotten is opened again.
+        if !matches!(error, RoundError::Refused(_)) {
+            self.client = None;
+            self.session.reset();
+        }
+        if std::mem::replace(&mut self.failing, true) {
+            debug!(leader = self.leader.0, %error, "cannot replicate");
+        } else {
+            warn!(leader = self.leader.0, %error, "cannot replicate from this broker");
+        }
+    }
+
+    async fn round(&mut self, network: &RpcNetwork, mut request: FetchRequest) -> Result<(), RoundError> {
+        let config = &self.broker.config.replication;
+        request.replica_state =
+            ReplicaState { replica_id: self.broker.node_id.0, replica_epoch: self.broker.epoch().0 };
+        request.max_wait_ms = config.fetch_wait_ms_max;
+        request.min_bytes = config.fetch_bytes_min;
+        request.max_bytes = config.fetch_response_bytes_max;
+        let client = match &mut self.client {
+            Some(client) => client,
+            empty => empty.insert(connect(&self.broker, self.leader, network).await?),
+        };
+        let response = client.call(&request).await?;
+        if let Err(error) = self.session.answered(response.error_code, response.session_id) {
+            return match error {
+                ErrorCode::FetchSessionIdNotFound | ErrorCode::InvalidFetchSessionEpoch => Ok(()),
+                error => Err(RoundError::Refused(error)),
+            };
+        }
+        self.take_answer(response).await
+    }
+
+    /// Hands what came to the shards, and waits until it is written.
+    async fn take_answer(&mut self, response: FetchResponse) -> Result<(), RoundError> {
+        let now = clock::now();
+        let mut shards: Vec<Arc<Shard>> = Vec::new();
+        let mut outstanding = 0;
+        let mut out_of_range = Vec::new();
+        for topic in response.responses {
+            for data in topic.partitions {
+                let key = (topic.topic_id, data.partition_index);
+                let Some(task) = self.task_of(key, data, now, &mut out_of_range) else { continue };
+                let Some(followed) = self.session.get(&key) else { continue };
+                push(&followed.handle, key, task, &self.written.0);
+                if !shards.iter().any(|shard| Arc::ptr_eq(shard, &followed.handle.shard)) {
+                    shards.push(Arc::clone(&followed.handle.shard));
+                }
+                outstanding += 1;
+            }
+        }
+        shards.iter().for_each(Shard::enter);
+        while outstanding > 0 {
+            // The fetcher holds a sender, so the channel does not end.
+            let Some((key, result)) = self.written.1.recv().await else { break };
+            self.written(key, result);
+            outstanding -= 1;
+        }
+        for key in out_of_range {
+            self.find_range(key).await?;
+        }
+        Ok(())
+    }
+
+    /// What a partition's answer asks its shard to do.
+    fn task_of(
+        &mut self,
+        key: PartitionKey,
+        data: PartitionData,
+        now: Millis,
+        out_of_range: &mut Vec<PartitionKey>,
+    ) -> Option<Task> {
+        let (leader, backoff_ms) = (self.leader.0, self.backoff_ms());
+        let followed = self.session.get(&key)?;
+        let (epoch, offset) = (followed.state.leader_epoch(), followed.state.offset());
+        let name = &followed.handle.name;
+        let answer = match ErrorCode::from_code(data.error_code).unwrap_or(ErrorCode::UnknownServerError) {
+            ErrorCode::None if data.diverging_epoch.epoch >= 0 || data.diverging_epoch.end_offset >= 0 => {
+                Answer::Diverging(EpochEnd {
+                    epoch: LeaderEpoch(data.diverging_epoch.epoch),
+                    end: Offset(data.diverging_epoch.end_offset),
+                })
+            }
+            ErrorCode::None => Answer::Records,
+            error => Answer::Failed(error),
+        };
+        match followed.state.answered((epoch, offset), answer, now, backoff_ms)? {
+            Step::Append => match batches(data.records, epoch) {
+                Ok(batches) => Some(Task::Append(Replicated {
+                    epoch,
+                    batches,
+                    high_watermark: Offset(data.high_watermark),
+                    log_start: Offset(data.log_start_offset),
+                })),
+                Err(error) => {
+                    warn!(partition = %name, leader, %offset, %error, "the leader sent a corrupt batch: refused");
+                    followed.state.delay(now, backoff_ms);
+                    self.session.touch(key);
+                    None
+                }
+            },
+            Step::Truncate(end) => Some(Task::Truncate(epoch, end)),
+            Step::AskForEnds => {
+                out_of_range.push(key);
+                None
+            }
+            Step::Retry(error) => {
+                debug!(partition = %name, leader, %error, "not replicated for now");
+                self.session.touch(key);
+                None
+            }
+            Step::Stop => {
+                info!(partition = %name, leader, epoch = epoch.0, "the leader has a newer epoch: waiting for it");
+                self.session.touch(key);
+                None
+            }
+        }
+    }
+
+    /// Takes over what a shard did.
+    fn written(&mut self, key: PartitionKey, result: Result<FollowerLog, FollowError>) {
+        let (leader, backoff_ms) = (self.leader.0, self.backoff_ms());
+        let Some(followed) = self.session.get(&key) else { return };
+        match result {
+            Ok(log) => {
+                let moved =
+                    followed.state.offset() != log.end || followed.state.last_epoch() != log.last_epoch;
+                followed.state.advance(log.end, log.last_epoch);
+                if moved {
+                    self.session.touch(key);
+                } else {
+                    self.session.touch_if_log_start_moved(key);
+                }
+                return;
+            }
+            // The metadata has moved on; what to do comes as a command.
+            Err(FollowError::Fenced) => followed.state.stop(),
+            Err(error) if followed.handle.view().is_offline() => {
+                warn!(partition = %followed.handle.name, leader, %error, "replicated no more");
+                followed.state.stop();
+            }
+            Err(error) => {
+                warn!(partition = %followed.handle.name, leader, %error, "cannot take what the leader sent");
+                followed.state.delay(clock::now(), backoff_ms);
+            }
+        }
+        self.session.touch(key);
+    }
+
+    /// A partition's offset is not in its leader's log: cuts the log to what the leader has, or starts anew.
+    async fn find_range(&mut self, key: PartitionKey) -> Result<(), RoundError> {
+        let Some(followed) = self.session.get(&key) else { return Ok(()) };
+        let (handle, epoch) = (Arc::clone(&followed.handle), followed.state.leader_epoch());
+        let log_end = followed.state.offset();
+        let found = match self.list_offset(&handle, epoch, LATEST).await? {
+            Ok(leader_end) if leader_end < log_end => Ok(Task::TruncateTo(epoch, leader_end)),
+            Ok(_) => self.list_offset(&handle, epoch, EARLIEST).await?.map(|leader_start| {
+                if leader_start > log_end { Task::RestartAt(epoch, leader_start) } else { Task::Look(epoch) }
+            }),
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(task) => {
+                push(&handle, key, task, &self.written.0);
+                handle.shard.enter();
+                if let Some((key, result)) = self.written.1.recv().await {
+                    self.written(key, result);
+                }
+            }
+            Err(error) => {
+                debug!(partition = %handle.name, %error, "the leader does not tell the range of its log");
+                let backoff_ms = self.backoff_ms();
+                if let Some(followed) = self.session.get(&key) {
+                    followed.state.delay(clock::now(), backoff_ms);
+                }
+            }
+        }
+        self.session.touch(key);
+        Ok(())
+    }
+
+    async fn list_offset(
+        &mut self,
+        handle: &PartitionHandle,
+        epoch: LeaderEpoch,
+        timestamp: i64,
+    ) -> Result<Result<Offset, ErrorCode>, RoundError> {
+        let partition = ListOffsetsPartition {
+            partition_index: handle.name.partition,
+            current_leader_epoch: epoch.0,
+            timestamp,
+        };
+        let request = ListOffsetsRequest {
+            replica_id: self.broker.node_id.0,
+            topics: vec![ListOffsetsTopic {
+                name: (&*handle.name.topic).into(),
+                partitions: vec![partition],
+            }],
+            ..Default::default()
+        };
+        let Some(client) = &mut self.client else { return Err(RoundError::Unknown) };
+        let response = client.call(&request).await?;
+        let answer = response.topics.iter().flat_map(|topic| &topic.partitions).next();
+        Ok(match answer.map(|answer| (answer.offset, answer.error_code)) {
+            Some((offset, 0)) => Ok(Offset(offset)),
+            Some((_, code)) => Err(ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError)),
+            None => Err(ErrorCode::UnknownServerError),
+        })
+    }
+}
+
+/// What a shard is to do with a follower's partition.
+enum Task {
+    Append(Replicated),
+    Truncate(LeaderEpoch, EpochEnd),
+    TruncateTo(LeaderEpoch, Offset),
+    RestartAt(LeaderEpoch, Offset),
+    /// Only say how far the log goes.
+    Look(LeaderEpoch),
+}
+
+impl Task {
+    fn run(self, partition: &mut Partition, now: Millis) -> Result<FollowerLog, FollowError> {
+        match self {
+            Task::Append(replicated) => partition.replicate(replicated, now),
+            Task::Truncate(epoch, leader) => partition.truncate(epoch, leader, now),
+            Task::TruncateTo(epoch, offset) => partition.truncate_to(epoch, offset, now),
+            Task::RestartAt(epoch, offset) => partition.restart_at(epoch, offset, now),
+            Task::Look(epoch) => partition.look(epoch),
+        }
+    }
+}
+
+/// Puts a task into the shard's queue; its result goes to `written`.
+fn push(
+    handle: &Arc<PartitionHandle>,
+    key: PartitionKey,
+    task: Task,
+    written: &mpsc::UnboundedSender<Written>,
+) {
+    let (slot, written) = (handle.slot, written.clone());
+    handle.shard.push(Work::Task(Box::new(move |state| {
+        let result = match state.partition(slot) {
+            Some(partition) => task.run(partition, clock::now()),
+            None => Err(FollowError::Fenced),
+        };
+        // A fetcher that ended does not need it.
+        let _ = written.send((key, result));
+    })));
+}
+
+/// The whole batches of an answer that are of `epoch` or an earlier one, checksums verified. What a leader wrote in an
+/// epoch that this follower has not heard of comes again when it has.
+fn batches(records: Option<Records>, epoch: LeaderEpoch) -> Result<Vec<Batch>, BatchError> {
+    let mut rest = match records {
+        Some(Records::Bytes(bytes)) => bytes,
+        _ => Bytes::new(),
+    };
+    let mut batches = Vec::new();
+    while let Some((batch, behind)) = Batch::split_first(&rest)? {
+        if batch.header.leader_epoch > epoch {
+            break;
+        }
+        batch.verify_crc()?;
+        batches.push(batch);
+        rest = behind;
+    }
+    Ok(batches)
+}
+
+async fn connect(broker: &Broker, leader: NodeId, network: &RpcNetwork) -> Result<NodeClient, RoundError> {
+    let config = &broker.config;
+    let address = {
+        let image = broker.image();
+        let registration = image.cluster.broker(leader).ok_or(RoundError::Unknown)?;
+        let listener = registration.listener(&config.inter_broker_listener).ok_or(RoundError::Unknown)?;
+        NodeAddress { host: listener.host.to_string(), port: listener.port }
+    };
+    let timeout = Duration::from_millis(config.replication.socket_timeout_ms.max(1) as u64);
+    let client_id = format!("broker-{}-fetcher", broker.node_id);
+    Ok(NodeClient::connect(network, &address, &client_id, timeout).await?)
+}
