@@ -5,6 +5,7 @@
 //! the old one (it may name more). Between the begin and the end of a metadata transaction nothing must be
 //! published; an abort takes back everything since its begin.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -164,8 +165,8 @@ impl MetadataDelta {
                 changes.controllers.insert(image.cluster.unregister_controller(record.controller_id)?);
             }
             MetadataRecord::Topic(record) => {
-                image.topics.add_topic(record)?;
-                self.topic_changed(record.topic_id);
+                let name = image.topics.add_topic(record)?;
+                self.topic_changed(record.topic_id, |_| Some(name));
             }
             MetadataRecord::Partition(record) => {
                 image.topics.add_partition(record)?;
@@ -296,18 +297,27 @@ impl MetadataDelta {
     }
 
     /// The entry of a topic that was created or changed.
-    fn topic_changed(&mut self, id: Uuid) -> Option<&mut TopicChange> {
-        let topic = self.image.topics.by_id(id)?;
-        let kind = match self.base.topics.by_id(id) {
-            Some(_) => TopicChangeKind::Changed,
-            None => TopicChangeKind::Created,
-        };
-        let new = || TopicChange { name: topic.name.clone(), kind, partitions: BTreeSet::new() };
-        Some(self.changes.topics.entry(id).or_insert_with(new))
+    fn topic_changed(
+        &mut self,
+        id: Uuid,
+        name: impl FnOnce(&MetadataImage) -> Option<Arc<str>>,
+    ) -> Option<&mut TopicChange> {
+        match self.changes.topics.entry(id) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(new) => {
+                let name = name(&self.image)?;
+                let kind = match self.base.topics.by_id(id) {
+                    Some(_) => TopicChangeKind::Changed,
+                    None => TopicChangeKind::Created,
+                };
+                Some(new.insert(TopicChange { name, kind, partitions: BTreeSet::new() }))
+            }
+        }
     }
 
     fn partition_changed(&mut self, topic: Uuid, partition: i32) {
-        if let Some(change) = self.topic_changed(topic) {
+        let name = |image: &MetadataImage| Some(image.topics.by_id(topic)?.name.clone());
+        if let Some(change) = self.topic_changed(topic, name) {
             change.partitions.insert(partition);
         }
     }

@@ -191,15 +191,16 @@ impl TopicsImage {
             .filter_map(|(_, id)| self.by_id.get(id))
     }
 
-    pub(crate) fn add_topic(&mut self, record: &TopicRecord) -> Result<(), ReplayError> {
+    /// Returns the name as the image keeps it.
+    pub(crate) fn add_topic(&mut self, record: &TopicRecord) -> Result<Arc<str>, ReplayError> {
         let name: Arc<str> = Arc::from(&*record.name);
         if self.by_id.contains_key(&record.topic_id) || self.by_name.contains_key(&name) {
             return Err(ReplayError::TopicExists(name.to_string()));
         }
         self.by_name.insert(name.clone(), record.topic_id);
-        let topic = TopicImage { id: record.topic_id, name, partitions: OrdMap::new() };
+        let topic = TopicImage { id: record.topic_id, name: name.clone(), partitions: OrdMap::new() };
         self.by_id.insert(record.topic_id, Arc::new(topic));
-        Ok(())
+        Ok(name)
     }
 
     pub(crate) fn remove_topic(&mut self, id: Uuid) -> Result<Arc<TopicImage>, ReplayError> {
