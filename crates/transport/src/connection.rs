@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, Interest, ReadBuf};
@@ -25,6 +25,8 @@ const SMALL_PARTIAL_BYTES: usize = 4 * 1024;
 /// What has to be there of a large frame before it gets a buffer: a peer that announces one and falls silent holds
 /// no memory and nothing of the budget.
 const LARGE_BEGUN_BYTES: usize = CHUNK_BYTES / 4;
+/// What is received in front of a large frame's buffer where large frames follow each other: what comes first is copied.
+const LARGE_HEAD_BYTES: usize = 4 * 1024;
 /// What is allocated at once for a large frame that has begun to arrive.
 const LARGE_FIRST_BYTES: usize = 1024 * 1024;
 /// Runs of bytes that go into one send.
@@ -74,6 +76,8 @@ pub struct Connection {
     /// Received and not yet taken; starts at a frame boundary.
     chunk: BytesMut,
     large: Option<LargeFrame>,
+    /// Whether the last frame was large: the next will be, too.
+    after_large: bool,
     outgoing: Outgoing,
 }
 
@@ -99,6 +103,7 @@ impl Connection {
             budget,
             chunk: BytesMut::new(),
             large: None,
+            after_large: false,
             outgoing: Outgoing::default(),
         }
     }
@@ -110,6 +115,7 @@ impl Connection {
     /// The next whole frame, without its length, of what was received so far.
     pub fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
         if let Some(large) = self.large.take_if(|large| large.filled == large.len) {
+            self.after_large = true;
             return Ok(Some(large.buffer.freeze(large.len)));
         }
         if self.large.is_some() {
@@ -119,6 +125,7 @@ impl Connection {
         if self.chunk.len() < LENGTH_BYTES + len {
             return Ok(None);
         }
+        self.after_large = false;
         let mut frame = self.chunk.split_to(LENGTH_BYTES + len).freeze();
         Ok(Some(frame.split_off(LENGTH_BYTES)))
     }
@@ -161,10 +168,10 @@ impl Connection {
             }
             return Ok(());
         }
-        if let Some(len) = self.announced_len()?
-            && LENGTH_BYTES + len > CHUNK_BYTES
-            && self.chunk.len() >= LARGE_BEGUN_BYTES
-        {
+        let Some(len) = self.announced_len()? else { return Ok(()) };
+        self.after_large &= LENGTH_BYTES + len > CHUNK_BYTES;
+        let begun = if self.after_large { LARGE_HEAD_BYTES } else { LARGE_BEGUN_BYTES };
+        if LENGTH_BYTES + len > CHUNK_BYTES && self.chunk.len() >= begun {
             let first_len = len.min(LARGE_FIRST_BYTES);
             let charge = self.budget.charge(first_len).await;
             let mut buffer = self.pool.large(first_len);
@@ -205,7 +212,12 @@ impl Connection {
                 count
             }
             None => {
-                let receive = std::pin::pin!(self.stream.read_buf(&mut self.chunk));
+                let room = match self.after_large {
+                    true => LARGE_HEAD_BYTES.saturating_sub(self.chunk.len()).max(LENGTH_BYTES),
+                    false => usize::MAX,
+                };
+                let mut chunk = (&mut self.chunk).limit(room);
+                let receive = std::pin::pin!(self.stream.read_buf(&mut chunk));
                 match std::future::Future::poll(receive, cx) {
                     Poll::Ready(count) => count?,
                     Poll::Pending => {
@@ -330,7 +342,19 @@ mod tests {
     #[tokio::test]
     async fn frames_of_every_size_arrive_whole_and_in_order() {
         let (mut peer, mut connection, _, budget) = connected().await;
-        let sizes = [0, 1, 5_000, CHUNK_BYTES - 4, CHUNK_BYTES - 3, 3_000_000, 7, 200_000, 9_999_999];
+        let sizes = [
+            0,
+            1,
+            5_000,
+            CHUNK_BYTES - 4,
+            CHUNK_BYTES - 3,
+            3_000_000,
+            90_000,
+            200_000,
+            7,
+            200_000,
+            9_999_999,
+        ];
         let sender = std::thread::spawn(move || {
             for (i, size) in sizes.into_iter().enumerate() {
                 peer.write_all(&framed(&vec![i as u8; size])).unwrap();
