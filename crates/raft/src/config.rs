@@ -39,12 +39,40 @@ pub struct RaftConfig {
     pub election_timeout_ms: i64,
     pub fetch_timeout_ms: i64,
     pub election_backoff_ms_max: i64,
+    pub request_timeout_ms: i64,
     pub request_backoff_ms: i64,
     pub fetch_bytes_max: u32,
     pub fetch_snapshot_bytes_max: u32,
     pub auto_join: bool,
     /// Of all random choices: election timeouts, bootstrap servers. Another one for every node and start.
     pub seed: u64,
+    #[cfg(test)]
+    pub(crate) sabotage: Option<Sabotage>,
+}
+
+/// Deliberate faults, each of which the tests must notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sabotage {
+    /// Grants a vote to whoever asks.
+    VoteTwice,
+    /// Grants it to those who lack what is committed.
+    VoteForShortLogs,
+    /// Answers before its vote and epoch are stored.
+    AnswerBeforeStored,
+    /// Fetches on before what it has is synced.
+    FetchBeforeFlushed,
+    /// Counts itself where its log ends, synced or not, and nobody else.
+    CommitAlone,
+    /// Lets the high watermark move over what earlier leaders left.
+    CommitOldEpochs,
+    /// Counts replicas whose logs part from its own.
+    SkipPositionCheck,
+    /// Keeps what the leader does not have.
+    KeepDiverged,
+    /// Changes voters while the last change is not committed.
+    ChangeVotersAtOnce,
+    /// Takes up its epoch again after a restart.
+    LeadAgain,
 }
 
 impl RaftConfig {
@@ -58,11 +86,25 @@ impl RaftConfig {
             election_timeout_ms: 1000,
             fetch_timeout_ms: 2000,
             election_backoff_ms_max: 1000,
+            request_timeout_ms: 2000,
             request_backoff_ms: 20,
             fetch_bytes_max: 1 << 20,
             fetch_snapshot_bytes_max: 1 << 20,
             auto_join: false,
             seed: 0,
+            #[cfg(test)]
+            sabotage: None,
         }
+    }
+
+    /// Always false but in tests.
+    #[cfg(not(test))]
+    pub(crate) fn is_sabotaged(&self, _: Sabotage) -> bool {
+        false
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_sabotaged(&self, sabotage: Sabotage) -> bool {
+        self.sabotage == Some(sabotage)
     }
 }

@@ -19,14 +19,14 @@ pub enum Event {
     Start,
     /// [`crate::Raft::deadline`] has passed. Early or late is harmless.
     Tick,
-    /// The last [`Actions::store`] is on disk.
+    /// An [`Actions::store`] is on disk. Comes once for each, in order; an earlier one may be left unwritten when a later
+    /// one is.
     Stored,
-    /// Everything of the log below `end` is on disk.
+    /// Everything of the log below `end` is on disk. Never of a sync that began before a truncation. Owed whenever
+    /// [`crate::Raft::flushed`] is below [`crate::Raft::end`].
     Flushed { end: Offset },
     /// The node's own service wants this many records appended as one batch.
     Propose { records: u32 },
-    /// A replica asked for what follows `end`, after its position was found valid.
-    Fetched { replica: crate::ReplicaKey, end: Offset },
     /// Another node, or a tool, asks. Answered exactly once, maybe much later.
     Request { token: Token, request: Request },
     /// What became of a request. Comes exactly once for each of [`Actions::requests`].

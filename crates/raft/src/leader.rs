@@ -1,10 +1,10 @@
 //! What a leader knows about the replicas, and the high watermark that follows from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_model::{Millis, NodeId, Offset, Uuid};
 
-use crate::{ReplicaKey, Voter, VoterSet};
+use crate::{AnswerWhen, Fetch, ReplicaKey, Token, Voter, VoterSet};
 
 /// Replicas that do not vote are forgotten when they have not fetched for this long.
 const OBSERVER_FORGOTTEN_AFTER_MS: i64 = 300_000;
@@ -25,6 +25,33 @@ pub struct Progress {
 const NEVER: Progress =
     Progress { end_offset: Offset::NONE, last_fetch: Millis::NONE, last_caught_up: Millis::NONE };
 
+/// A fetch that waits for something to fetch.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    pub token: Token,
+    pub fetch: Fetch,
+    pub until: Millis,
+}
+
+/// A voter set that is on its way.
+#[derive(Debug)]
+pub(crate) struct VoterChange {
+    /// Who asked, until answered.
+    pub token: Token,
+    pub stage: ChangeStage,
+    pub until: Millis,
+}
+
+#[derive(Debug)]
+pub(crate) enum ChangeStage {
+    /// The new voter is asked what it supports.
+    AskVersions { voter: Voter, answer: AnswerWhen },
+    /// An added voter's set is in the log at this offset.
+    Added(Offset),
+    /// The set without a removed voter is.
+    Removed(Offset),
+}
+
 /// A leader's term.
 #[derive(Debug)]
 pub(crate) struct Leader {
@@ -33,12 +60,38 @@ pub(crate) struct Leader {
     pub high_watermark: Option<Offset>,
     voters: BTreeMap<NodeId, (Uuid, Progress)>,
     observers: BTreeMap<ReplicaKey, Progress>,
+    /// Waits for data, in the order of arrival.
+    pub parked: Vec<Parked>,
+    /// Voters heard of since [`Self::check_quorum_at`] was moved last.
+    heard: BTreeSet<NodeId>,
+    /// When the leader gives up unless enough voters are heard of.
+    pub check_quorum_at: Millis,
+    /// Voters that are to be told of this epoch, and when to look for those that do not fetch.
+    pub untold: BTreeSet<NodeId>,
+    pub tell_at: Millis,
+    pub change: Option<VoterChange>,
+    /// What voters say of themselves while kraft.version is 0.
+    pub introduced: BTreeMap<NodeId, Voter>,
+    /// Never, but in tests that show what comes of it.
+    pub commits_old_epochs: bool,
 }
 
 impl Leader {
-    pub fn new(epoch_start: Offset, voters: &VoterSet) -> Self {
-        let mut leader =
-            Self { epoch_start, high_watermark: None, voters: BTreeMap::new(), observers: BTreeMap::new() };
+    pub fn new(now: Millis, epoch_start: Offset, check_quorum_at: Millis, voters: &VoterSet) -> Self {
+        let mut leader = Self {
+            epoch_start,
+            high_watermark: None,
+            voters: BTreeMap::new(),
+            observers: BTreeMap::new(),
+            parked: Vec::new(),
+            heard: BTreeSet::new(),
+            check_quorum_at,
+            untold: BTreeSet::new(),
+            tell_at: now,
+            change: None,
+            introduced: BTreeMap::new(),
+            commits_old_epochs: false,
+        };
         leader.set_voters(voters);
         leader
     }
@@ -89,12 +142,42 @@ impl Leader {
         }
     }
 
+    /// Notes that a voter follows; whether with it enough have been heard of to begin a new period.
+    pub fn hear(&mut self, voter: NodeId, enough: usize) -> bool {
+        self.heard.insert(voter);
+        let is_enough = self.heard.len() >= enough;
+        if is_enough {
+            self.heard.clear();
+        }
+        is_enough
+    }
+
+    /// The other voters that have not fetched since `since`.
+    pub fn silent_voters(&self, me: NodeId, since: Millis) -> impl Iterator<Item = NodeId> {
+        self.voters
+            .iter()
+            .filter(move |(id, (_, progress))| **id != me && progress.last_fetch <= since)
+            .map(|(&id, _)| id)
+    }
+
+    /// The other voters, those with the longest log first.
+    pub fn successors(&self, me: NodeId) -> Vec<ReplicaKey> {
+        let mut others: Vec<_> = self.voters().filter(|(key, _)| key.id != me).collect();
+        others.sort_by_key(|(_, progress)| std::cmp::Reverse(progress.end_offset));
+        others.into_iter().map(|(key, _)| key).collect()
+    }
+
+    pub fn observer(&self, key: ReplicaKey) -> Option<Progress> {
+        self.observers.get(&key).copied()
+    }
+
     /// Advances the high watermark to what a majority of the voters holds; returns it if it moved.
     pub fn advance(&mut self) -> Option<Offset> {
         let mut ends: Vec<Offset> = self.voters.values().map(|(_, progress)| progress.end_offset).collect();
         ends.sort_unstable_by(|a, b| b.cmp(a));
         let candidate = *ends.get(ends.len() / 2)?;
-        let moved = candidate > self.epoch_start && self.high_watermark.is_none_or(|old| candidate > old);
+        let is_own = candidate > self.epoch_start || self.commits_old_epochs;
+        let moved = is_own && self.high_watermark.is_none_or(|old| candidate > old);
         moved.then(|| *self.high_watermark.insert(candidate))
     }
 
@@ -131,7 +214,7 @@ mod tests {
 
     #[test]
     fn the_high_watermark_is_a_majoritys_and_of_the_own_epoch() {
-        let mut leader = Leader::new(Offset(10), &voters(&[1, 2, 3]));
+        let mut leader = Leader::new(Millis(0), Offset(10), Millis(0), &voters(&[1, 2, 3]));
         leader.progressed(Millis(0), key(1), Offset(14), Offset(14));
         assert_eq!(leader.advance(), None);
         leader.progressed(Millis(0), key(2), Offset(10), Offset(14));
@@ -148,7 +231,7 @@ mod tests {
 
     #[test]
     fn replicas_keep_their_progress_when_they_change_sides() {
-        let mut leader = Leader::new(Offset(0), &voters(&[1]));
+        let mut leader = Leader::new(Millis(0), Offset(0), Millis(0), &voters(&[1]));
         leader.progressed(Millis(5), key(2), Offset(7), Offset(7));
         leader.set_voters(&voters(&[1, 2]));
         assert_eq!(leader.voters().nth(1).unwrap().1.end_offset, Offset(7));

@@ -54,7 +54,11 @@ mod leader;
 mod log;
 mod machine;
 mod message;
+mod peers;
 mod quorum_state;
+mod random;
+#[cfg(test)]
+mod tests;
 mod voters;
 
 pub use config::{Address, Identity, Part, RaftConfig};

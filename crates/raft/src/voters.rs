@@ -53,6 +53,12 @@ pub struct VersionRange {
     pub max: i16,
 }
 
+impl VersionRange {
+    pub fn contains(self, version: i16) -> bool {
+        (self.min..=self.max).contains(&version)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Voter {
     pub key: ReplicaKey,
@@ -75,6 +81,11 @@ impl VoterSet {
 
     pub fn ids(&self) -> impl Iterator<Item = NodeId> {
         self.0.keys().copied()
+    }
+
+    /// How many voters decide.
+    pub fn majority(&self) -> usize {
+        self.0.len() / 2 + 1
     }
 
     pub fn len(&self) -> usize {
@@ -101,6 +112,13 @@ impl VoterSet {
         voters.insert(voter.key.id, voter);
         Self(voters)
     }
+
+    /// This set without whoever has this id.
+    pub fn without(&self, id: NodeId) -> Self {
+        let mut voters = self.0.clone();
+        voters.remove(&id);
+        Self(voters)
+    }
 }
 
 impl FromIterator<Voter> for VoterSet {
@@ -121,6 +139,20 @@ pub struct VoterHistory {
 impl VoterHistory {
     pub fn new(configured: VoterSet) -> Self {
         Self { configured, ..Self::default() }
+    }
+
+    /// `controller.quorum.voters`.
+    pub fn configured(&self) -> &VoterSet {
+        &self.configured
+    }
+
+    /// Forgets everything for what a snapshot says that ends at `end`.
+    pub fn restart(&mut self, end: Offset, control: &[ControlRecord]) {
+        self.sets.clear();
+        self.versions.clear();
+        for record in control {
+            self.observe(Offset(end.0 - 1), record);
+        }
     }
 
     /// Takes note of a control record at `offset`. Records of a snapshot have the offset before the snapshot's end,
@@ -156,6 +188,11 @@ impl VoterHistory {
 
     pub fn latest(&self) -> &VoterSet {
         self.sets.last_key_value().map_or(&self.configured, |(_, set)| set)
+    }
+
+    /// The set before the latest.
+    pub fn previous(&self) -> &VoterSet {
+        self.sets.values().rev().nth(1).unwrap_or(&self.configured)
     }
 
     /// Offset of the latest voter set; `None` if it is the configured one.
