@@ -326,10 +326,6 @@ impl Driver {
         &mut self.log
     }
 
-    pub(super) fn trim_history(&mut self, start: Offset) {
-        self.raft.trim(start);
-    }
-
     fn step(&mut self, now: Millis, event: Event) -> Result<(), QuorumError> {
         self.step_with(now, event, Vec::new())
     }

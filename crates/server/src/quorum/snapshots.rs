@@ -153,7 +153,6 @@ impl Snapshots {
             // The log may only begin where a snapshot reaches, so the start is raised before the older one goes.
             driver.log_mut().increment_log_start(next.end);
             driver.log_mut().apply_retention(now)?;
-            driver.trim_history(next.end);
             snapshot::remove(&*disk, &directory, oldest)?;
             ids.remove(0);
         }
