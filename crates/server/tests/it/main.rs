@@ -6,5 +6,6 @@ mod golden_metadata;
 mod node;
 mod quorum;
 mod quorum_crash;
+mod replication;
 mod rpc;
 mod storage;

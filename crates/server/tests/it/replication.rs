@@ -1,0 +1,409 @@
+//! A node that replicates with a broker played by the test: first as its leader, then as its follower.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_metadata::features::SUPPORTED;
+use ottla_model::{ErrorCode, LeaderEpoch, Millis, Offset, Uuid};
+use ottla_protocol::api::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
+use ottla_protocol::api::broker_heartbeat::BrokerHeartbeatRequest;
+use ottla_protocol::api::broker_registration::{BrokerRegistrationRequest, Feature, Listener};
+use ottla_protocol::api::create_topics::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
+use ottla_protocol::api::fetch::{
+    EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse,
+    PartitionData, ReplicaState,
+};
+use ottla_protocol::api::list_offsets::{
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
+    ListOffsetsTopic, ListOffsetsTopicResponse,
+};
+use ottla_protocol::api::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use ottla_protocol::{ApiKey, Decoder, Message, Records, RequestHeader, Segment, encode_response};
+use ottla_record::{Batch, BatchBuilder, Compression, StampedBatch};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::node::{Client, TestNode};
+
+const PEER: i32 = 2;
+const FETCH_VERSION: i16 = 17;
+
+/// The other broker, as the controller knows it.
+struct Peer {
+    controller: Client,
+    epoch: i64,
+}
+
+impl Peer {
+    async fn register(node: &TestNode, port: u16) -> Self {
+        let mut controller = node.client_of("CONTROLLER").await;
+        let request = BrokerRegistrationRequest {
+            broker_id: PEER,
+            cluster_id: node.running.node.cluster_id().into(),
+            incarnation_id: Uuid::from_u128(77 << 64),
+            listeners: vec![Listener {
+                name: "PLAINTEXT".into(),
+                host: "127.0.0.1".into(),
+                port,
+                security_protocol: 0,
+            }],
+            features: SUPPORTED
+                .iter()
+                .map(|feature| Feature {
+                    name: feature.name.into(),
+                    min_supported_version: feature.min,
+                    max_supported_version: feature.max,
+                })
+                .collect(),
+            log_dirs: vec![Uuid::from_u128(78 << 64)],
+            ..Default::default()
+        };
+        let response = controller.send(&request, 4).await;
+        assert_eq!(response.error_code, 0);
+        let mut peer = Self { controller, epoch: response.broker_epoch };
+        assert!(!peer.heartbeat(false).await, "unfenced at once");
+        peer
+    }
+
+    /// Whether it is fenced.
+    async fn heartbeat(&mut self, want_fence: bool) -> bool {
+        let request = BrokerHeartbeatRequest {
+            broker_id: PEER,
+            broker_epoch: self.epoch,
+            current_metadata_offset: i64::MAX,
+            want_fence,
+            ..Default::default()
+        };
+        let response = self.controller.send(&request, 1).await;
+        assert_eq!(response.error_code, 0);
+        response.is_fenced
+    }
+}
+
+async fn create_topic(node: &TestNode, replicas: &[i32], configs: &[(&str, &str)]) -> Uuid {
+    let topic = CreatableTopic {
+        name: "t".into(),
+        num_partitions: -1,
+        replication_factor: -1,
+        assignments: vec![CreatableReplicaAssignment { partition_index: 0, broker_ids: replicas.to_vec() }],
+        configs: configs
+            .iter()
+            .map(|(name, value)| CreatableTopicConfig { name: (*name).into(), value: Some((*value).into()) })
+            .collect(),
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    let created = node.client().await.send(&request, 7).await.topics.remove(0);
+    assert_eq!(created.error_code, 0, "{:?}", created.error_message);
+    created.topic_id
+}
+
+fn batch(value: &[u8]) -> Bytes {
+    let mut builder = BatchBuilder::new(Compression::NONE);
+    builder.append(Millis(1), None, Some(value));
+    builder.build()
+}
+
+/// A batch as a leader has it in its log.
+fn stamped(value: &[u8], offset: i64, epoch: i32) -> Bytes {
+    let batch = Batch::parse(&batch(value)).unwrap();
+    StampedBatch::restamp(batch, Offset(offset), LeaderEpoch(epoch)).to_bytes()
+}
+
+fn produce(topic_id: Uuid, value: &[u8], acks: i16, timeout_ms: i32) -> ProduceRequest {
+    let data = PartitionProduceData { index: 0, records: Some(Records::Bytes(batch(value))) };
+    ProduceRequest {
+        transactional_id: None,
+        acks,
+        timeout_ms,
+        topic_data: vec![TopicProduceData { topic_id, partition_data: vec![data], ..Default::default() }],
+    }
+}
+
+fn fetch(topic_id: Uuid, broker_epoch: i64, session: (i32, i32), offset: Option<i64>) -> FetchRequest {
+    let partition = offset.map(|fetch_offset| FetchPartition {
+        partition: 0,
+        fetch_offset,
+        current_leader_epoch: 0,
+        last_fetched_epoch: if fetch_offset > 0 { 0 } else { -1 },
+        log_start_offset: 0,
+        partition_max_bytes: 1 << 20,
+        ..Default::default()
+    });
+    let topic =
+        partition.map(|partition| FetchTopic { topic_id, partitions: vec![partition], ..Default::default() });
+    FetchRequest {
+        replica_state: ReplicaState { replica_id: PEER, replica_epoch: broker_epoch },
+        max_wait_ms: 100,
+        min_bytes: 1,
+        max_bytes: 1 << 20,
+        session_id: session.0,
+        session_epoch: session.1,
+        topics: topic.into_iter().collect(),
+        ..Default::default()
+    }
+}
+
+fn error_of(response: &ottla_protocol::api::produce::ProduceResponse) -> (Option<ErrorCode>, i64) {
+    let partition = &response.responses[0].partition_responses[0];
+    (ErrorCode::from_code(partition.error_code), partition.base_offset)
+}
+
+async fn latest(client: &mut Client) -> i64 {
+    let partition = ListOffsetsPartition { partition_index: 0, current_leader_epoch: -1, timestamp: -1 };
+    let topic = ListOffsetsTopic { name: "t".into(), partitions: vec![partition] };
+    let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+    client.send(&request, 7).await.topics[0].partitions[0].offset
+}
+
+/// What was produced with acks=all is acknowledged when the follower asks for what comes behind it, and not before;
+/// without enough replicas it is refused; a follower that is back is let in again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_acknowledges_what_its_follower_has() {
+    let node = TestNode::start("offsets.topic.replication.factor=1\n").await;
+    let mut peer = Peer::register(&node, 9).await;
+    let topic_id = create_topic(&node, &[1, PEER], &[("min.insync.replicas", "2")]).await;
+    let mut producer = node.client().await;
+    let mut client = node.client().await;
+    let mut follower = node.client().await;
+
+    // Nobody fetches: the request's time runs out, and nothing shows.
+    let response = producer.send(&produce(topic_id, b"a", -1, 50), 13).await;
+    assert_eq!(error_of(&response).0, Some(ErrorCode::RequestTimedOut));
+    assert_eq!(latest(&mut client).await, 0);
+
+    let response = follower.send(&fetch(topic_id, peer.epoch, (0, 0), Some(0)), FETCH_VERSION).await;
+    assert_eq!(response.error_code, 0);
+    let session = response.session_id;
+    let data = &response.responses[0].partitions[0];
+    assert_eq!((data.error_code, data.high_watermark), (0, 0));
+    assert!(!data.records.as_ref().unwrap().is_empty());
+
+    // It has the first record, which is committed then.
+    let asked = fetch(topic_id, peer.epoch, (session, 1), Some(1));
+    assert_eq!(follower.send(&asked, FETCH_VERSION).await.error_code, 0);
+    assert_eq!(latest(&mut client).await, 1);
+    let produced = tokio::spawn(async move {
+        let response = producer.send(&produce(topic_id, b"b", -1, 30_000), 13).await;
+        error_of(&response)
+    });
+    // A session that names nothing is told what came; asking for what is behind it acknowledges it.
+    let mut epoch = 2;
+    let has_records = |response: &FetchResponse| {
+        let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+        partitions.filter_map(|data| data.records.as_ref()).any(|records| !records.is_empty())
+    };
+    while !has_records(
+        &follower.send(&fetch(topic_id, peer.epoch, (session, epoch), None), FETCH_VERSION).await,
+    ) {
+        epoch += 1;
+    }
+    assert_eq!(latest(&mut client).await, 1, "not committed yet");
+    let asked = fetch(topic_id, peer.epoch, (session, epoch + 1), Some(2));
+    assert_eq!(follower.send(&asked, FETCH_VERSION).await.error_code, 0);
+    assert_eq!(produced.await.unwrap(), (Some(ErrorCode::None), 1));
+
+    // Fenced, it leaves the in-sync set, and what is too little refuses.
+    assert!(peer.heartbeat(true).await);
+    let mut producer = node.client().await;
+    let refused = async {
+        loop {
+            let response = producer.send(&produce(topic_id, b"c", -1, 10), 13).await;
+            match error_of(&response).0 {
+                Some(ErrorCode::NotEnoughReplicas) => break,
+                // Taken before the metadata came.
+                error => assert_eq!(error, Some(ErrorCode::RequestTimedOut)),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), refused).await.expect("refused in the end");
+
+    // Back, it asks for the log's end and is let in.
+    assert!(!peer.heartbeat(false).await);
+    let accepted = async {
+        loop {
+            let asked = fetch(topic_id, peer.epoch, (0, 0), Some(2));
+            let response = follower.send(&asked, FETCH_VERSION).await;
+            let data = &response.responses[0].partitions[0];
+            let records = data.records.clone().unwrap_or_default().to_bytes().unwrap_or_default();
+            let behind = 2 + ottla_record::Batches::new(records).count() as i64;
+            let asked = fetch(topic_id, peer.epoch, (response.session_id, 1), Some(behind));
+            follower.send(&asked, FETCH_VERSION).await;
+            let response = producer.send(&produce(topic_id, b"d", -1, 1), 13).await;
+            if error_of(&response).0 != Some(ErrorCode::NotEnoughReplicas) {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), accepted).await.expect("in sync again");
+    node.running.stop().await;
+}
+
+/// The test's side of a fetcher's connection.
+struct FakeLeader(TcpStream);
+
+enum Asked {
+    Fetch(FetchRequest),
+    ListOffsets(i64),
+}
+
+impl FakeLeader {
+    async fn accept(listener: &TcpListener) -> Self {
+        Self(listener.accept().await.unwrap().0)
+    }
+
+    async fn reply<M: Message>(&mut self, header: &(ApiKey, RequestHeader), response: &M) {
+        let (key, header) = header;
+        let version = header.request_api_version;
+        for segment in encode_response(*key, version, header.correlation_id, response).unwrap() {
+            let Segment::Bytes(bytes) = segment else { panic!("an answer without files") };
+            self.0.write_all(&bytes).await.unwrap();
+        }
+    }
+
+    /// The next request but ApiVersions.
+    async fn next(&mut self) -> ((ApiKey, RequestHeader), Asked) {
+        loop {
+            let size = self.0.read_i32().await.unwrap();
+            let mut frame = vec![0; size as usize];
+            self.0.read_exact(&mut frame).await.unwrap();
+            let mut body = Decoder::new(Bytes::from(frame));
+            let header = RequestHeader::decode_frame(&mut body).unwrap();
+            let version = header.1.request_api_version;
+            match header.0 {
+                ApiKey::ApiVersions => {
+                    ApiVersionsRequest::decode(&mut body, version).unwrap();
+                    let row = |key: ApiKey, max_version| ApiVersion {
+                        api_key: key as i16,
+                        min_version: 0,
+                        max_version,
+                    };
+                    let response = ApiVersionsResponse {
+                        api_keys: vec![
+                            row(ApiKey::ApiVersions, 4),
+                            row(ApiKey::Fetch, FETCH_VERSION),
+                            row(ApiKey::ListOffsets, 9),
+                        ],
+                        ..Default::default()
+                    };
+                    self.reply(&header, &response).await;
+                }
+                ApiKey::Fetch => {
+                    let request = FetchRequest::decode(&mut body, version).unwrap();
+                    return (header, Asked::Fetch(request));
+                }
+                ApiKey::ListOffsets => {
+                    let request = ListOffsetsRequest::decode(&mut body, version).unwrap();
+                    let partition = &request.topics[0].partitions[0];
+                    return (header, Asked::ListOffsets(partition.timestamp));
+                }
+                key => panic!("asked for {key:?}"),
+            }
+        }
+    }
+
+    /// Expects a fetch that names the partition; passes over those that name nothing.
+    async fn fetched(&mut self, topic_id: Uuid) -> ((ApiKey, RequestHeader), FetchPartition, (i32, i32)) {
+        loop {
+            let (header, asked) = self.next().await;
+            let Asked::Fetch(request) = asked else { panic!("a fetch") };
+            assert_eq!(request.replica_state.replica_id, 1);
+            assert!(request.replica_state.replica_epoch >= 0);
+            let session = (request.session_id, request.session_epoch);
+            match request.topics.into_iter().flat_map(|topic| topic.partitions).next() {
+                Some(partition) => return (header, partition, session),
+                None => self.reply(&header, &answer(topic_id, None)).await,
+            }
+        }
+    }
+}
+
+fn answer(topic_id: Uuid, partition: Option<PartitionData>) -> FetchResponse {
+    let topic = partition.map(|partition| FetchableTopicResponse {
+        topic_id,
+        partitions: vec![partition],
+        ..Default::default()
+    });
+    FetchResponse { session_id: 5, responses: topic.into_iter().collect(), ..Default::default() }
+}
+
+fn records(bytes: Bytes, high_watermark: i64) -> PartitionData {
+    PartitionData {
+        high_watermark,
+        log_start_offset: 0,
+        records: Some(Records::Bytes(bytes)),
+        ..Default::default()
+    }
+}
+
+/// Appends what its leader sends, refuses what is corrupt, cuts what diverges, finds its leader's range again; and
+/// leads with what it has when its leader is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_has_what_its_leader_sent_and_leads_with_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let node = TestNode::start("offsets.topic.replication.factor=1\nreplica.fetch.backoff.ms=20\n").await;
+    let mut peer = Peer::register(&node, listener.local_addr().unwrap().port()).await;
+    let topic_id = create_topic(&node, &[PEER, 1], &[]).await;
+    let mut leader = FakeLeader::accept(&listener).await;
+
+    let (header, asked, session) = leader.fetched(topic_id).await;
+    assert_eq!((asked.fetch_offset, asked.last_fetched_epoch, asked.current_leader_epoch), (0, -1, 0));
+    assert_eq!(session, (0, 0));
+    let two = [&stamped(b"a", 0, 0)[..], &stamped(b"b", 1, 0)].concat();
+    // The last batch of an answer is usually cut.
+    let cut = [&two[..], &stamped(b"c", 2, 0)[..30]].concat();
+    leader.reply(&header, &answer(topic_id, Some(records(cut.into(), 1)))).await;
+
+    let (header, asked, session) = leader.fetched(topic_id).await;
+    assert_eq!((asked.fetch_offset, asked.last_fetched_epoch), (2, 0));
+    assert_eq!(session, (5, 1));
+    let mut corrupt = stamped(b"c", 2, 0).to_vec();
+    *corrupt.last_mut().unwrap() ^= 1;
+    leader.reply(&header, &answer(topic_id, Some(records(corrupt.into(), 2)))).await;
+
+    // After the back-off it asks for the same.
+    let (header, asked, _) = leader.fetched(topic_id).await;
+    assert_eq!(asked.fetch_offset, 2);
+    let diverging = PartitionData {
+        high_watermark: 1,
+        diverging_epoch: EpochEndOffset { epoch: 0, end_offset: 1 },
+        records: Some(Records::default()),
+        ..Default::default()
+    };
+    leader.reply(&header, &answer(topic_id, Some(diverging))).await;
+
+    let (header, asked, _) = leader.fetched(topic_id).await;
+    assert_eq!((asked.fetch_offset, asked.last_fetched_epoch), (1, 0), "cut to what the leader has");
+    let gone = PartitionData {
+        error_code: ErrorCode::OffsetOutOfRange.code(),
+        high_watermark: -1,
+        log_start_offset: -1,
+        records: Some(Records::default()),
+        ..Default::default()
+    };
+    leader.reply(&header, &answer(topic_id, Some(gone))).await;
+    for (timestamp, offset) in [(-1, 12), (-2, 10)] {
+        let (header, asked) = leader.next().await;
+        assert!(matches!(asked, Asked::ListOffsets(found) if found == timestamp));
+        let partition = ListOffsetsPartitionResponse { offset, ..Default::default() };
+        let topic = ListOffsetsTopicResponse { name: "t".into(), partitions: vec![partition] };
+        leader.reply(&header, &ListOffsetsResponse { topics: vec![topic], ..Default::default() }).await;
+    }
+
+    let (header, asked, _) = leader.fetched(topic_id).await;
+    assert_eq!((asked.fetch_offset, asked.log_start_offset), (10, 10), "the leader's log begins there");
+    let batches = [&stamped(b"k", 10, 0)[..], &stamped(b"l", 11, 0)].concat();
+    leader.reply(&header, &answer(topic_id, Some(records(batches.into(), 11)))).await;
+    let (_, asked, _) = leader.fetched(topic_id).await;
+    assert_eq!(asked.fetch_offset, 12);
+
+    // Its leader is gone: it leads, and everything it has is committed, as it is alone in sync.
+    assert!(peer.heartbeat(true).await);
+    let mut client = node.client().await;
+    let leads = async { while latest(&mut client).await < 12 {} };
+    tokio::time::timeout(Duration::from_secs(30), leads).await.expect("leads");
+    let response = client.send(&produce(topic_id, b"m", -1, 1000), 13).await;
+    assert_eq!(error_of(&response), (Some(ErrorCode::None), 12));
+    node.running.stop().await;
+}
