@@ -176,7 +176,7 @@ impl Leader {
         let mut ends: Vec<Offset> = self.voters.values().map(|(_, progress)| progress.end_offset).collect();
         ends.sort_unstable_by(|a, b| b.cmp(a));
         let candidate = *ends.get(ends.len() / 2)?;
-        let is_own = candidate > self.epoch_start || self.commits_old_epochs;
+        let is_own = candidate > self.epoch_start || (self.commits_old_epochs && candidate > Offset::ZERO);
         let moved = is_own && self.high_watermark.is_none_or(|old| candidate > old);
         moved.then(|| *self.high_watermark.insert(candidate))
     }

@@ -1,4 +1,5 @@
-//! The machine under test: random schedules with deliberate faults.
+//! The machine under test: scenarios as text, and random schedules with deliberate faults.
 
+mod scenarios;
 mod schedules;
 mod world;

@@ -667,15 +667,37 @@ impl World {
             let raft = &node.raft;
             let leader = raft.leader().map_or("-".to_string(), |leader| leader.to_string());
             let high_watermark = raft.high_watermark().unwrap_or(Offset::NONE);
-            let voters: Vec<String> = raft.voters().ids().map(|id| id.to_string()).collect();
             format!(
                 "{id} {:?} epoch={} leader={leader} end={} hw={high_watermark} voters={}",
                 raft.role(),
                 raft.epoch(),
                 raft.end(),
-                voters.join(",")
+                names(raft.voters().ids())
             )
         };
         self.nodes.iter().map(line).collect()
     }
+
+    pub fn log(&self, id: i32) -> Vec<String> {
+        let disk = &self.disks[&id];
+        let snapshots = disk.snapshots.iter().map(|(id, _)| format!("snapshot {id}"));
+        let batches = disk.log.iter().map(|batch| {
+            let mut line = format!("{}..{}@{}", batch.base, batch.end, batch.epoch);
+            for (_, record) in &batch.control {
+                line += &match record {
+                    ControlRecord::LeaderChange { leader, granting, .. } => {
+                        format!(" LeaderChange({leader} by {})", names(granting.iter().copied()))
+                    }
+                    ControlRecord::KRaftVersion(version) => format!(" KRaftVersion({version})"),
+                    ControlRecord::Voters(voters) => format!(" Voters({})", names(voters.ids())),
+                };
+            }
+            line
+        });
+        snapshots.chain(batches).collect()
+    }
+}
+
+fn names(ids: impl Iterator<Item = NodeId>) -> String {
+    ids.map(|id| id.to_string()).collect::<Vec<_>>().join(",")
 }
