@@ -406,7 +406,8 @@ impl Partition {
                 self.wait_for_replicas(written);
                 return;
             }
-            if let Role::Leads(leader) = &self.role
+            // For a coordinator what is committed has happened, however few the replicas are by now.
+            if let (Role::Leads(leader), Completion::Produce { .. }) = (&self.role, &written.completion)
                 && !leader.has_enough_replicas()
             {
                 let error = ErrorCode::NotEnoughReplicasAfterAppend;

@@ -223,10 +223,9 @@ impl ControllerThread {
 
     fn tick(&mut self, now: Millis) -> Result<(), Fault> {
         let due = self.active.as_mut().map(|active| active.due(now, &self.intervals)).unwrap_or_default();
-        for records in due {
-            let release: Release = Box::new(|_| ());
-            let atomicity = Atomicity::Splittable;
-            self.perform(now, Decision { records, atomicity, kraft_version: None, release })?;
+        if !due.is_empty() {
+            let (release, atomicity): (Release, _) = (Box::new(|_| ()), Atomicity::Splittable);
+            self.perform(now, Decision { records: due, atomicity, kraft_version: None, release })?;
         }
         if self.snapshots.clean(now, &mut self.driver)? {
             self.driver.snapshots_changed(now)?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use ottla_controller::{Controller, ControllerConfig, Random};
+use ottla_controller::{Controller, ControllerConfig, ELECTIONS_PER_ROUND, Random};
 use ottla_metadata::MetadataImage;
 use ottla_model::{LeaderEpoch, Millis, NodeId, Offset};
 use ottla_protocol::records::metadata::MetadataRecord;
@@ -68,25 +68,39 @@ impl Active {
         }
     }
 
-    /// The records of everything whose time has come.
-    pub fn due(&mut self, now: Millis, intervals: &Intervals) -> Vec<Vec<MetadataRecord>> {
-        let mut due = Vec::new();
+    /// The records of what is to be done now: one thing at a time, as the next must see what this one changes. Where
+    /// there may be more to do, it is due again at once.
+    pub fn due(&mut self, now: Millis, intervals: &Intervals) -> Vec<MetadataRecord> {
         if now >= self.next_fence_check {
+            let records = self.controller.fence_stale_broker(now);
+            if !records.is_empty() {
+                return records;
+            }
             self.next_fence_check = now + intervals.fence_check_ms;
-            due.push(self.controller.fence_stale_broker(now));
         }
         if let Some(interval) = intervals.balance_ms.filter(|_| now >= self.next_balance) {
-            self.next_balance = now + interval;
-            due.push(self.controller.balance_leaders());
+            let records = self.controller.balance_leaders();
+            if records.len() < ELECTIONS_PER_ROUND {
+                self.next_balance = now + interval;
+            }
+            if !records.is_empty() {
+                return records;
+            }
         }
         if now >= self.next_unclean {
-            self.next_unclean = now + intervals.unclean_ms;
-            due.push(self.controller.elect_uncleanly());
+            let records = self.controller.elect_uncleanly();
+            if records.len() < ELECTIONS_PER_ROUND {
+                self.next_unclean = now + intervals.unclean_ms;
+            }
+            if !records.is_empty() {
+                return records;
+            }
         }
-        if intervals.no_op_ms > 0 && now - self.last_append >= intervals.no_op_ms {
-            due.push(self.controller.no_op());
+        match intervals.no_op_ms {
+            0 => Vec::new(),
+            interval if now - self.last_append < interval => Vec::new(),
+            _ => self.controller.no_op(),
         }
-        due
     }
 
     /// When [`Self::due`] next has something.
