@@ -31,22 +31,25 @@ pub fn ids(nodes: &[NodeId]) -> Vec<i32> {
     nodes.iter().map(|node| node.0).collect()
 }
 
+pub fn config() -> ControllerConfig {
+    ControllerConfig {
+        node_id: NodeId(100),
+        incarnation: None,
+        cluster_id: Str::from("cluster"),
+        static_broker: Default::default(),
+        default_partitions: 1,
+        default_replication_factor: 1,
+        session_timeout_ms: 9000,
+        delete_topic_enable: true,
+    }
+}
+
 impl Cluster {
     /// Node 100 is the active controller of a new cluster with these features.
     pub fn new(features: &[(&str, i16)]) -> Self {
-        let config = ControllerConfig {
-            node_id: NodeId(100),
-            incarnation: None,
-            cluster_id: Str::from("cluster"),
-            static_broker: Default::default(),
-            default_partitions: 1,
-            default_replication_factor: 1,
-            session_timeout_ms: 9000,
-            delete_topic_enable: true,
-        };
         let random = Random::from_seed([3, 4]);
         let image = MetadataImage::default();
-        let controller = Controller::new(Millis(0), config, image, Offset(0), BTreeMap::new(), random);
+        let controller = Controller::new(Millis(0), config(), image, Offset(0), BTreeMap::new(), random);
         let mut cluster = Self { controller, log: Vec::new(), now: Millis(0), epochs: BTreeMap::new() };
         let level = |(name, feature_level): &(&str, i16)| {
             let (name, feature_level) = (Str::from(*name), *feature_level);

@@ -3,3 +3,5 @@
 mod brokers;
 mod cluster;
 mod requests;
+mod scenario;
+mod world;
