@@ -387,12 +387,4 @@ impl Leader {
         let alive = self.followers.iter().filter(|follower| is_alive(follower.replica));
         alive.map(|follower| follower.log_start).fold(self.log_start, Offset::min)
     }
-
-    /// In-sync followers that could serve a read at `offset` (KIP-392), with their log ends.
-    pub fn readable_followers(&self, offset: Offset) -> impl Iterator<Item = (NodeId, Offset)> + '_ {
-        let can = move |follower: &&FollowerProgress| {
-            self.isr.contains(&follower.replica) && follower.log_end >= offset && follower.log_start <= offset
-        };
-        self.followers.iter().filter(can).map(|follower| (follower.replica, follower.log_end))
-    }
 }

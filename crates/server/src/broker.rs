@@ -46,6 +46,8 @@ use syncer::Syncer;
 use table::PartitionTable;
 use waiters::HighWatermarkNews;
 
+/// The one selector that comes with Kafka: org.apache.kafka.common.replica.RackAwareReplicaSelector.
+const RACK_SELECTOR: &str = "RackAwareReplicaSelector";
 /// Shards for each core: enough that two busy partitions seldom meet, few enough that appends meet in batches.
 const SHARDS_PER_CORE: usize = 4;
 
@@ -165,6 +167,11 @@ impl Broker {
         let hash =
             partition.topic.bytes().fold(0u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
         &self.shards[hash.wrapping_add(partition.partition as u32) as usize % self.shards.len()]
+    }
+
+    /// Whether consumers are sent to a replica in their rack (`replica.selector.class`).
+    pub fn reads_in_rack(&self) -> bool {
+        self.config.replication.selector_class.as_deref().is_some_and(|class| class.ends_with(RACK_SELECTOR))
     }
 
     /// `fetch.max.bytes`

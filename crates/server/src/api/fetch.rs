@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_commit_log::{DiskFile, FirstBatch, LogView, ReadLimit, ReadPart, ReadPlan};
-use ottla_model::{ErrorCode, LeaderEpoch, Offset};
+use ottla_model::{ErrorCode, LeaderEpoch, NodeId, Offset};
 use ottla_protocol::api::fetch::{
     AbortedTransaction, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, PartitionData,
 };
-use ottla_protocol::{Decoder, Message, Records};
+use ottla_protocol::{Decoder, Message, Records, Str};
 use ottla_transport::{FileRange, FileSource};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -22,12 +22,14 @@ use tokio::time::Instant;
 use super::{Answer, Rejected, RequestContext, leaders};
 use crate::broker::Broker;
 use crate::broker::fetch_session::{FetchPlan, FetchTarget};
-use crate::broker::partition::PartitionHandle;
+use crate::broker::partition::{PartitionHandle, Served};
 use crate::clock;
 use crate::node::Node;
 
 /// From this version on topics are named by id.
 pub(super) const TOPIC_ID_VERSION: i16 = 13;
+/// From this version on consumers may be sent to followers.
+const FOLLOWER_FETCH_VERSION: i16 = 11;
 const READ_UNCOMMITTED: i8 = 0;
 const READ_COMMITTED: i8 = 1;
 
@@ -36,7 +38,7 @@ pub async fn answer(
     context: &RequestContext,
     mut body: Decoder,
 ) -> Result<Answer, Rejected> {
-    let request = FetchRequest::decode(&mut body, context.api_version)?;
+    let mut request = FetchRequest::decode(&mut body, context.api_version)?;
     drop(body);
     let broker = node.broker();
     if request.replica_id >= 0 || request.replica_state.replica_id >= 0 {
@@ -50,11 +52,17 @@ pub async fn answer(
         READ_COMMITTED => ReadLimit::LastStableOffset,
         _ => return failed(ErrorCode::UnknownServerError),
     };
+    let rack = std::mem::take(&mut request.rack_id);
     let limits = Limits {
         max_bytes: (request.max_bytes.max(0) as u64).min(broker.fetch_bytes_max()),
         min_bytes: request.min_bytes.max(0) as u64,
         isolation,
         by_topic_id: context.api_version >= TOPIC_ID_VERSION,
+        served: match context.api_version {
+            FOLLOWER_FETCH_VERSION.. => Served::ByAnyReplica,
+            _ => Served::ByLeader,
+        },
+        rack: Some(rack).filter(|rack| broker.reads_in_rack() && !rack.is_empty()),
     };
     let max_wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
     let plan = match broker.fetch_sessions.plan(request, context.api_version, clock::now()) {
@@ -91,6 +99,9 @@ struct Limits {
     min_bytes: u64,
     isolation: ReadLimit,
     by_topic_id: bool,
+    served: Served,
+    /// Where the consumer is, if it may be sent to a replica near by.
+    rack: Option<Str>,
 }
 
 /// What one pass over the partitions found.
@@ -112,7 +123,7 @@ impl Found {
         };
         for target in &plan.targets {
             let data = lookup(broker, target, limits)
-                .and_then(|handle| found.read_partition(&handle, target, limits))
+                .and_then(|handle| found.read_partition(broker, &handle, target, limits))
                 .unwrap_or_else(|error| {
                     found.urgent = true;
                     failed_partition(target.request.partition, error)
@@ -128,12 +139,13 @@ impl Found {
 
     fn read_partition(
         &mut self,
+        broker: &Broker,
         handle: &PartitionHandle,
         target: &FetchTarget,
         limits: &Limits,
     ) -> Result<PartitionData, ErrorCode> {
         let request = &target.request;
-        handle.check_leader_epoch(LeaderEpoch(request.current_leader_epoch))?;
+        handle.check_epoch(LeaderEpoch(request.current_leader_epoch), limits.served)?;
         let view = handle.view();
         let mut data = PartitionData {
             partition_index: request.partition,
@@ -147,6 +159,13 @@ impl Found {
         let offset = Offset(request.fetch_offset);
         if let Some(diverging) = diverging_epoch(view, request)? {
             data.diverging_epoch = diverging;
+            self.urgent = true;
+            return Ok(data);
+        }
+        if let Some(rack) = &limits.rack
+            && let Some(near) = replica_in_rack(broker, handle, rack, offset)
+        {
+            data.preferred_read_replica = near.0;
             self.urgent = true;
             return Ok(data);
         }
@@ -172,6 +191,28 @@ impl Found {
         data.records = Some(self.files.records(plan));
         Ok(data)
     }
+}
+
+/// The in-sync follower in `rack` that has most, if it has `offset` and the leader is elsewhere (KIP-392).
+fn replica_in_rack(broker: &Broker, handle: &PartitionHandle, rack: &str, offset: Offset) -> Option<NodeId> {
+    if !handle.standing().leads {
+        return None;
+    }
+    let image = broker.image();
+    let is_near = |id: NodeId| {
+        image.cluster.broker(id).is_some_and(|known| !known.fenced && known.rack.as_deref() == Some(rack))
+    };
+    if is_near(broker.node_id) {
+        return None;
+    }
+    let in_sync = handle.replicas.load();
+    let readable = handle.readable.lock();
+    let can = readable.iter().filter(|follower| {
+        in_sync.in_sync.contains(&follower.replica)
+            && (follower.log_start..=follower.log_end).contains(&offset)
+            && is_near(follower.replica)
+    });
+    can.max_by_key(|follower| follower.log_end).map(|follower| follower.replica)
 }
 
 /// Where the log parts from that of a reader who knows the epoch of what he read last.

@@ -11,6 +11,7 @@ use ottla_protocol::api::list_offsets::{
 
 use super::RequestContext;
 use crate::broker::Broker;
+use crate::broker::partition::Served;
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -19,6 +20,10 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 const READ_COMMITTED: i8 = 1;
+/// A tool that looks at any replica.
+const DEBUGGING: i32 = -2;
+/// The first version whose clients know OFFSET_NOT_AVAILABLE.
+const OFFSET_NOT_AVAILABLE_VERSION: i16 = 5;
 /// From this version on the answer has a place for the epoch.
 const LEADER_EPOCH_VERSION: i16 = 4;
 
@@ -36,6 +41,7 @@ pub async fn handle(
         (_, READ_COMMITTED) => ReadLimit::LastStableOffset,
         _ => ReadLimit::HighWatermark,
     };
+    let served = if request.replica_id == DEBUGGING { Served::ByAnyReplica } else { Served::ByLeader };
     let topics = request
         .topics
         .into_iter()
@@ -51,7 +57,7 @@ pub async fn handle(
                 let found = if duplicated(index) {
                     Err(ErrorCode::InvalidRequest)
                 } else {
-                    list(broker, context.api_version, &topic.name, partition, limit)
+                    list(broker, context.api_version, &topic.name, partition, (limit, served))
                 };
                 partitions.push(match found {
                     Ok((timestamp, offset, epoch)) => ListOffsetsPartitionResponse {
@@ -79,7 +85,7 @@ fn list(
     version: i16,
     topic: &str,
     partition: &ListOffsetsPartition,
-    limit: ReadLimit,
+    (limit, served): (ReadLimit, Served),
 ) -> Result<Found, ErrorCode> {
     let version_min = match partition.timestamp {
         MAX_TIMESTAMP => 7,
@@ -93,10 +99,17 @@ fn list(
         return Err(ErrorCode::UnsupportedVersion);
     }
     let handle = broker.partition_by_name(topic, partition.partition_index)?;
-    let leader_epoch = handle.check_leader_epoch(LeaderEpoch(partition.current_leader_epoch))?;
+    let leader_epoch = handle.check_epoch(LeaderEpoch(partition.current_leader_epoch), served)?;
     let view = handle.view();
     let latest = view.limit(limit);
+    // A leader that has just been elected does not know yet what its predecessor had committed.
+    let is_known = limit == ReadLimit::LogEnd || view.high_watermark() >= handle.epoch_start();
+    let unknown = match version {
+        OFFSET_NOT_AVAILABLE_VERSION.. => ErrorCode::OffsetNotAvailable,
+        _ => ErrorCode::LeaderNotAvailable,
+    };
     match partition.timestamp {
+        LATEST if !is_known => Err(unknown),
         LATEST => Ok((Millis::NONE, latest, leader_epoch)),
         EARLIEST | EARLIEST_LOCAL => {
             let start = view.log_start_offset();
@@ -108,7 +121,11 @@ fn list(
         MAX_TIMESTAMP => with_epoch(view, view.max_timestamp()),
         timestamp => {
             let found = with_epoch(view, view.offset_for_timestamp(Millis(timestamp)))?;
-            Ok(if found.1 < latest { found } else { NOTHING })
+            match found.1 < latest && found != NOTHING {
+                true => Ok(found),
+                false if !is_known => Err(unknown),
+                false => Ok(NOTHING),
+            }
         }
     }
 }

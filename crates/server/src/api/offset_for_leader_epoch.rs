@@ -11,12 +11,17 @@ use ottla_protocol::api::offset_for_leader_epoch::{
 
 use super::RequestContext;
 use crate::broker::Broker;
+use crate::broker::partition::Served;
+
+/// A tool that looks at any replica.
+const DEBUGGING: i32 = -2;
 
 pub async fn handle(
     broker: &Arc<Broker>,
     _: &RequestContext,
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
+    let served = if request.replica_id == DEBUGGING { Served::ByAnyReplica } else { Served::ByLeader };
     let topics = request
         .topics
         .into_iter()
@@ -25,7 +30,7 @@ pub async fn handle(
                 .partitions
                 .iter()
                 .map(|partition| {
-                    let found = end_offset(broker, &topic.topic, partition);
+                    let found = end_offset(broker, &topic.topic, partition, served);
                     let (epoch, end) = found.unwrap_or((LeaderEpoch::NONE, Offset::NONE));
                     EpochEndOffset {
                         error_code: found.err().unwrap_or(ErrorCode::None).code(),
@@ -45,9 +50,10 @@ fn end_offset(
     broker: &Broker,
     topic: &str,
     partition: &OffsetForLeaderPartition,
+    served: Served,
 ) -> Result<(LeaderEpoch, Offset), ErrorCode> {
     let handle = broker.partition_by_name(topic, partition.partition)?;
-    handle.check_leader_epoch(LeaderEpoch(partition.current_leader_epoch))?;
+    handle.check_epoch(LeaderEpoch(partition.current_leader_epoch), served)?;
     let found = handle.view().end_offset_for_epoch(LeaderEpoch(partition.leader_epoch));
     Ok(found.unwrap_or((LeaderEpoch::NONE, Offset::NONE)))
 }

@@ -13,9 +13,10 @@ use ottla_model::{ErrorCode, LeaderEpoch, Millis, NodeId, Offset, TopicPartition
 use ottla_record::Batch;
 use ottla_record::validate::ProduceRules;
 use ottla_replication::{
-    AlterAnswer, AlterIsr, EpochEnd, FollowerFetch, Leader, LeaderConfig, LogOffsets, Moved, Purgatory,
-    Registration, truncation_offset,
+    AlterAnswer, AlterIsr, EpochEnd, FollowerFetch, FollowerProgress, Leader, LeaderConfig, LogOffsets,
+    Moved, Purgatory, Registration, truncation_offset,
 };
+use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use super::isr_changes::IsrChanges;
@@ -42,6 +43,8 @@ pub struct PartitionHandle {
     pub waiters: Waiters,
     /// The followers that replicate from here, with their fetch sessions.
     pub followers: Followers,
+    /// Where consumers may read instead; kept only if they are sent to followers at all.
+    pub readable: Mutex<Vec<FollowerProgress>>,
     /// Everybody who has a copy, and who of them is in sync, as the leader or the metadata log has it.
     pub replicas: ArcSwap<ReplicaSets>,
     standing: AtomicI64,
@@ -224,6 +227,7 @@ impl Partition {
             rules: ArcSwap::from_pointee(rules),
             waiters: Waiters::default(),
             followers: Followers::default(),
+            readable: Mutex::default(),
             replicas: ArcSwap::default(),
             standing: AtomicI64::new(Standing::NONE.pack()),
             epoch_start: AtomicI64::new(Offset::NONE.0),
@@ -487,6 +491,9 @@ impl Partition {
         if let Role::Leads(leader) = &mut self.role
             && let Ok(moved) = leader.fetched(fetch, now)
         {
+            if self.context.high_watermark_news == HighWatermarkNews::AtOnce {
+                *self.handle.readable.lock() = leader.followers().to_vec();
+            }
             self.follow_up(moved);
         }
     }
@@ -521,11 +528,11 @@ impl Partition {
         Ok(())
     }
 
-    /// The leader's view of the replicas, while this broker leads.
-    pub fn leader(&self) -> Option<&Leader> {
+    /// The lowest log start of all replicas whose broker `is_alive`. Errors: NOT_LEADER_OR_FOLLOWER.
+    pub fn low_watermark(&self, is_alive: impl Fn(NodeId) -> bool) -> Result<Offset, ErrorCode> {
         match &self.role {
-            Role::Leads(leader) => Some(leader),
-            Role::Follows => None,
+            Role::Leads(leader) => Ok(leader.low_watermark(is_alive)),
+            Role::Follows => Err(ErrorCode::NotLeaderOrFollower),
         }
     }
 
