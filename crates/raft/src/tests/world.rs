@@ -15,8 +15,6 @@ const REQUEST_TIMEOUT_MS: i64 = 2000;
 /// Bytes of a test snapshot, and of the pieces it is fetched in.
 const SNAPSHOT_BYTES: i64 = 25;
 const PIECE_BYTES: u32 = 10;
-/// A fetch brings so many batches at most.
-const FETCH_BATCHES_MAX: usize = 3;
 const VERSIONS: VersionRange = VersionRange { min: 0, max: 1 };
 
 pub fn key(id: i32) -> ReplicaKey {
@@ -140,9 +138,11 @@ pub struct Weather {
     pub disk_ms_max: u64,
     pub lost: u64,
     pub doubled: u64,
+    /// A fetch brings so many batches at most.
+    pub batches_max: u64,
 }
 
-pub const CALM: Weather = Weather { delay_ms_max: 1, disk_ms_max: 1, lost: 0, doubled: 0 };
+pub const CALM: Weather = Weather { delay_ms_max: 1, disk_ms_max: 1, lost: 0, doubled: 0, batches_max: 3 };
 
 pub struct World {
     pub now: Millis,
@@ -166,6 +166,8 @@ pub struct World {
     // What the checks know.
     leaders: BTreeMap<LeaderEpoch, (i32, u64)>,
     pub committed: Vec<Batch>,
+    /// The epoch that each of them was committed in.
+    committed_in: Vec<LeaderEpoch>,
     /// Every batch ever written, with its bytes and what it followed on.
     written: BTreeMap<(Offset, LeaderEpoch), (u64, LogPosition)>,
     watermarks: BTreeMap<i32, Offset>,
@@ -196,6 +198,7 @@ impl World {
             told: BTreeMap::new(),
             leaders: BTreeMap::new(),
             committed: Vec::new(),
+            committed_in: Vec::new(),
             written: BTreeMap::new(),
             watermarks: BTreeMap::new(),
             news: Vec::new(),
@@ -541,7 +544,7 @@ impl World {
             ResponseBody::Fetch(Fetched { content, .. }) => {
                 if let Content::Read { from, bytes_max } = *content {
                     let wanted = disk.log.iter().filter(|batch| bytes_max > 0 && batch.base >= from);
-                    let batches: Vec<&Batch> = wanted.take(FETCH_BATCHES_MAX).collect();
+                    let batches: Vec<&Batch> = wanted.take(self.weather.batches_max as usize).collect();
                     marks = batches.iter().map(|batch| batch.mark).collect();
                     let fetched = |batch: &&Batch| FetchedBatch {
                         base: batch.base,
@@ -614,10 +617,10 @@ impl World {
                 let life = self.lives[&id];
                 let known = self.leaders.entry(raft.epoch()).or_insert((id, life));
                 assert_eq!(*known, (id, life), "epoch {} has one leader, once", raft.epoch());
-                let lost = self
-                    .committed
-                    .iter()
-                    .rfind(|batch| batch.base >= disk.start && !disk.log.contains(batch));
+                // A late leader of an old epoch need not have what a newer one has committed.
+                let due = self.committed_in.partition_point(|epoch| *epoch < raft.epoch());
+                let mut due = self.committed[..due].iter();
+                let lost = due.rfind(|batch| batch.base >= disk.start && !disk.log.contains(batch));
                 assert!(lost.is_none(), "leader {id} lacks what is committed: {lost:?}");
             }
             self.roles.insert(id, role);
@@ -659,6 +662,7 @@ impl World {
             "node {id} commits {batch:?} that {holders} of {} have",
             voters.len()
         );
+        self.committed_in.push(self.nodes[&id].raft.epoch());
         self.committed.push(batch);
     }
 
