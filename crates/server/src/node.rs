@@ -86,6 +86,11 @@ impl Node {
         self.metadata.peek()
     }
 
+    /// The newest image, now and later.
+    pub fn metadata(&self) -> &MetadataHandle {
+        &self.metadata
+    }
+
     /// What the broker's handlers work with; without partitions where the node is only a controller.
     pub fn broker(&self) -> &Arc<Broker> {
         &self.broker

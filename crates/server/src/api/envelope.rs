@@ -9,7 +9,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use ottla_model::ErrorCode;
 use ottla_protocol::api::envelope::{EnvelopeRequest, EnvelopeResponse};
 use ottla_protocol::records::embedded::DefaultPrincipalData;
-use ottla_protocol::{Decoder, EncodeError, Encoder, Message, RequestHeader};
+use ottla_protocol::{ApiKey, Decoder, EncodeError, Encoder, Message, RequestHeader, ResponseHeader, Tree};
 
 use super::{Answer, ListenerContext, Rejected, RequestContext};
 
@@ -86,11 +86,30 @@ async fn open(
             Rejected::Undecodable(_) | Rejected::NotServed { .. } => ErrorCode::UnsupportedVersion,
             _ => ErrorCode::UnknownServerError,
         })?;
+    let answer = answer.without_length();
     // A term that ended meanwhile refuses what waits; the broker asks the next controller.
-    match controller.active_epoch() == Some(epoch) {
-        true => Ok(answer.without_length()),
-        false => Err(ErrorCode::NotController),
+    if controller.active_epoch() != Some(epoch) && is_refused(api_key, header.request_api_version, &answer) {
+        return Err(ErrorCode::NotController);
     }
+    Ok(answer)
+}
+
+/// Whether an answer says anywhere that this is not the controller.
+fn is_refused(api_key: ApiKey, version: i16, answer: &Bytes) -> bool {
+    fn says(tree: &Tree) -> bool {
+        const NOT_CONTROLLER: Tree = Tree::Int(ErrorCode::NotController.code() as i64);
+        match tree {
+            Tree::Array(items) => items.iter().any(says),
+            Tree::Struct(fields) => fields
+                .iter()
+                .any(|(name, field)| (*name == "ErrorCode" && *field == NOT_CONTROLLER) || says(field)),
+            _ => false,
+        }
+    }
+    let mut d = Decoder::new(answer.clone());
+    let header = ResponseHeader::decode(&mut d, api_key.response_header_version(version));
+    let body = header.and_then(|_| api_key.response_schema().decode(&mut d, version));
+    body.is_ok_and(|body| says(&body.tree(version)))
 }
 
 fn address_of(bytes: &[u8]) -> Option<IpAddr> {
@@ -105,8 +124,6 @@ fn is_principal(bytes: &Bytes) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ottla_protocol::ApiKey;
-
     use super::*;
 
     /// Bytes that Apache Kafka 4.4.0's broker sent for a client without authentication.

@@ -95,13 +95,18 @@ impl BrokerLifecycle {
             log_dirs,
             previous_broker_epoch: registration.previous_epoch.0,
         };
+        let mut waits = false;
         let response = loop {
             let response = self.controller.register_broker(request.clone()).await?;
             match ErrorCode::from_code(response.error_code) {
                 Some(ErrorCode::None) => break response,
                 // Its session of an earlier life has to end first.
                 Some(ErrorCode::DuplicateBrokerRegistration) => {
-                    tracing::warn!("waiting for the session of this broker's earlier process to end");
+                    if !std::mem::replace(&mut waits, true) {
+                        tracing::warn!(
+                            "another process has this broker's id: waiting for its session to end"
+                        );
+                    }
                     tokio::time::sleep(REGISTRATION_INTERVAL).await;
                 }
                 code => return Err(LifecycleError::Refused(code.unwrap_or(ErrorCode::UnknownServerError))),

@@ -1,5 +1,6 @@
 //! The server crate from outside, on real files.
 
+mod cluster;
 mod cluster_apis;
 mod configs;
 mod golden_metadata;
