@@ -159,10 +159,9 @@ impl Cluster {
         let configs = [("file.delete.delay.ms", "1000")];
         let topic = self.any()?.ask_for_topic(name, partitions, NODES as i16, &configs)?;
         self.await_in_sync(&[&topic.name])?;
-        // What every node knows it has acted upon.
-        for address in self.addresses() {
-            let led = partitions_of(&mut Connection::open(address)?, &topic.name)?;
-            ensure!(led.len() == partitions as usize, "{name} is not known everywhere");
+        let partitions = partitions_of(&mut self.any()?, name)?;
+        for (id, node) in (1..).zip(&mut self.nodes) {
+            node.connect()?.await_led(&topic, &led_by(id, &partitions))?;
         }
         Ok(topic)
     }
@@ -193,8 +192,7 @@ impl Cluster {
         // Each connection goes to one node and fills the partitions that it leads.
         let mut scripts = Vec::new();
         for (id, node) in (1..).zip(&self.nodes) {
-            let led: Vec<i32> =
-                leaders.iter().filter(|p| p.leader_id == id).map(|p| p.partition_index).collect();
+            let led = led_by(id, &leaders);
             let share = led.len() as f64 / f64::from(load.partitions);
             let connections = (CONNECTIONS as f64 * share).ceil() as usize;
             for connection in 0..connections {
@@ -442,6 +440,10 @@ fn partitions_of(connection: &mut Connection, topic: &str) -> Result<Vec<Metadat
     };
     let mut response = connection.call(&request, 12)?;
     Ok(response.topics.pop().map(|topic| topic.partitions).unwrap_or_default())
+}
+
+fn led_by(id: i32, partitions: &[MetadataResponsePartition]) -> Vec<i32> {
+    partitions.iter().filter(|p| p.leader_id == id).map(|p| p.partition_index).collect()
 }
 
 fn pause() {

@@ -119,7 +119,7 @@ impl Connection {
     /// Creates a topic and waits until all of its partitions are led.
     pub fn create_topic(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> Result<Topic> {
         let topic = self.ask_for_topic(name, partitions, 1, configs)?;
-        self.await_led(&topic)?;
+        self.await_led(&topic, &(0..partitions).collect::<Vec<_>>())?;
         Ok(topic)
     }
 
@@ -154,9 +154,10 @@ impl Connection {
         Ok(Topic { name: name.to_owned(), id: result.topic_id, partitions })
     }
 
-    fn await_led(&mut self, topic: &Topic) -> Result<()> {
+    /// Waits until the node has become leader of these partitions.
+    pub fn await_led(&mut self, topic: &Topic, partitions: &[i32]) -> Result<()> {
         let begun = Instant::now();
-        let partition = |partition_index| ListOffsetsPartition {
+        let partition = |&partition_index: &i32| ListOffsetsPartition {
             partition_index,
             timestamp: -2,
             ..ListOffsetsPartition::default()
@@ -165,7 +166,7 @@ impl Connection {
             replica_id: -1,
             topics: vec![ListOffsetsTopic {
                 name: topic.name.as_str().into(),
-                partitions: (0..topic.partitions).map(partition).collect(),
+                partitions: partitions.iter().map(partition).collect(),
             }],
             ..ListOffsetsRequest::default()
         };

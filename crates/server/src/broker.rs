@@ -26,8 +26,8 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use ottla_commit_log::LogDir;
-use ottla_metadata::MetadataImage;
 use ottla_metadata::configs::Layers;
+use ottla_metadata::{MetadataImage, TopicImage};
 use ottla_model::{BrokerEpoch, ErrorCode, NodeId, TopicPartition, Uuid};
 use ottla_protocol::Str;
 use parking_lot::Mutex;
@@ -141,12 +141,14 @@ impl Broker {
 
     /// Errors: UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER.
     pub fn partition_by_id(&self, id: Uuid, partition: i32) -> Result<Arc<PartitionHandle>, ErrorCode> {
-        self.table.load().by_id(id, partition)
+        let found = self.table.load().by_id(id, partition);
+        found.map_err(|error| unless_known(error, self.image().topics.by_id(id), partition))
     }
 
     /// Errors: UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER.
     pub fn partition_by_name(&self, topic: &str, partition: i32) -> Result<Arc<PartitionHandle>, ErrorCode> {
-        self.table.load().by_name(topic, partition)
+        let found = self.table.load().by_name(topic, partition);
+        found.map_err(|error| unless_known(error, self.image().topics.by_name(topic), partition))
     }
 
     /// The partitions of this broker at present.
@@ -190,5 +192,13 @@ impl Broker {
             crate::api::create_topics::create_automatically(&broker, names.clone()).await;
             broker.being_created.lock().retain(|name| !names.contains(name));
         });
+    }
+}
+
+/// The error of a partition that is not in the table: one that the metadata knows is about to come.
+fn unless_known(error: ErrorCode, topic: Option<&Arc<TopicImage>>, partition: i32) -> ErrorCode {
+    match topic.and_then(|topic| topic.partitions.get(&partition)) {
+        Some(_) => ErrorCode::NotLeaderOrFollower,
+        None => error,
     }
 }
