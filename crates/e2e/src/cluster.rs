@@ -227,10 +227,17 @@ impl Cluster {
             replicas,
             &[],
         )?;
-        self.await_in_sync()?;
-        let seen = self.metadata()?.partitions.keys().filter(|(topic, _)| topic == name).count();
-        ensure!(seen == partitions as usize, "{name} has {seen} partitions");
-        Ok(())
+        let deadline = Instant::now() + PATIENCE;
+        for id in self.brokers() {
+            let seen = |metadata: Metadata| {
+                metadata.partitions.keys().filter(|(topic, _)| topic == name).count() == partitions as usize
+            };
+            while !ask(self.node(id).address(), Connection::metadata).is_ok_and(seen) {
+                ensure!(Instant::now() < deadline, "node {id} does not see {name}");
+                pause();
+            }
+        }
+        self.await_in_sync()
     }
 
     /// The cluster as the first broker sees it that can be asked.

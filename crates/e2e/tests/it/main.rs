@@ -1,8 +1,8 @@
 //! All black-box suites in one binary; `cargo test -p ottla-e2e -- tools::` selects a part.
 //!
 //! They need an ottla binary (`cargo build --release`, or `OTTLA_BIN`), java 17, mvn, python3, go, node, kcat,
-//! g++ and make; those with clusters also root, iproute2, nftables and e2fsprogs. Tests run one after the other, as they
-//! share two nodes and few cores.
+//! g++ and make; those with clusters also root, iproute2, nftables and e2fsprogs. Tests run one after the other, as
+//! they share two nodes and few cores.
 
 mod clients;
 mod crashes;
@@ -10,6 +10,7 @@ mod faults;
 mod groups;
 mod hostile;
 mod mixed;
+mod operations;
 mod readme;
 mod takeover;
 mod tools;
@@ -25,7 +26,7 @@ type Named = (&'static str, fn() -> anyhow::Result<()>);
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let suites: [(&str, &[Named]); 9] = [
+    let suites: [(&str, &[Named]); 10] = [
         ("tools", tools::TESTS),
         ("groups", groups::TESTS),
         ("clients", clients::TESTS),
@@ -34,6 +35,7 @@ fn main() {
         ("crashes", crashes::TESTS),
         ("faults", faults::TESTS),
         ("mixed", mixed::TESTS),
+        ("operations", operations::TESTS),
         ("hostile", hostile::TESTS),
     ];
     let trials = suites
