@@ -87,15 +87,22 @@ pub fn go_client() -> Result<PathBuf> {
     Ok(dir.join("client"))
 }
 
-/// A directory with the Node client and its packages installed.
+/// A directory with the Node clients and their packages installed; librdkafka takes minutes to compile.
 pub fn node_client() -> Result<PathBuf> {
     let source = crate_dir().join("clients/node");
-    let inputs = [source.join("package.json"), source.join("package-lock.json"), source.join("client.js")];
+    let inputs =
+        ["package.json", "package-lock.json", "client.js", "rdkafka.js"].map(|name| source.join(name));
     made("node", &inputs.each_ref().map(PathBuf::as_path), |dir| {
         for input in &inputs {
             fs::copy(input, dir.join(input.file_name().context("name a Node input")?))?;
         }
-        run(Command::new("npm").current_dir(dir).args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]))
+        let mut npm = Command::new("npm");
+        npm.current_dir(dir).args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
+        // The headers that came with node, where it has brought them: else npm fetches them.
+        if Path::new("/usr/include/node/node.h").is_file() {
+            npm.env("npm_config_nodedir", "/usr");
+        }
+        run(&mut npm)
     })
 }
 

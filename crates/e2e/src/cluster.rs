@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::disk::Disk;
 use crate::network::{CLIENTS, Network};
-use crate::node::{Brand, Node, Place, Roles};
+use crate::node::{Brand, Node, Place, READY_LIMIT, Roles};
 use crate::wire::{Connection, Metadata, Replicas};
 
 /// How the controllers know each other.
@@ -75,6 +75,8 @@ pub struct Cluster {
     nodes: Vec<Node>,
     network: Network,
     paused: BTreeSet<i32>,
+    /// What every server.properties has beside what a node's place says.
+    extra: String,
 }
 
 impl Cluster {
@@ -131,7 +133,25 @@ impl Cluster {
             node.format(&format)?;
             nodes.push(node);
         }
-        Ok(Cluster { nodes, network, paused: BTreeSet::new() })
+        Ok(Cluster { nodes, network, paused: BTreeSet::new(), extra })
+    }
+
+    /// A node with the id of another, formatted with a directory of its own and not started: on the other's host, at
+    /// other ports.
+    pub fn twin(&self, id: i32) -> Result<Node> {
+        let node = self.node(id);
+        let ip = node.address().ip();
+        let place = Place {
+            id,
+            roles: node.roles(),
+            broker: SocketAddr::from((ip, 9192)),
+            controller: SocketAddr::from((ip, 9193)),
+            namespace: Some(self.network.namespace(id as usize)),
+            disk: Disk::Plain,
+        };
+        let twin = Node::create(node.brand(), place, &self.extra)?;
+        twin.format(&["--no-initial-controllers"])?;
+        Ok(twin)
     }
 
     pub fn node(&self, id: i32) -> &Node {
@@ -177,10 +197,17 @@ impl Cluster {
             let brand = self.node(*id).brand();
             self.node_mut(*id).spawn_as(brand)?;
         }
-        for id in ids {
-            self.node_mut(*id).await_ready().with_context(|| format!("start node {id}"))?;
+        let deadline = Instant::now() + READY_LIMIT;
+        loop {
+            let mut all = true;
+            for id in ids {
+                all &= self.node_mut(*id).ready(deadline).with_context(|| format!("start node {id}"))?;
+            }
+            if all {
+                return Ok(());
+            }
+            pause();
         }
-        Ok(())
     }
 
     pub fn kill(&mut self, ids: &[i32]) -> Result<()> {
@@ -403,6 +430,12 @@ impl Cluster {
             let tails: String = self.nodes.iter().map(tail).collect();
             anyhow::anyhow!("{error:#}{tails}")
         })
+    }
+
+    /// The bytes of a log on a node, without what is allocated ahead.
+    pub fn log_size(&self, dir: &str, id: i32) -> Result<u64> {
+        let batches = batches(&self.node(id).data().join(dir))?;
+        Ok(batches.values().map(|batch| batch.len() as u64).sum())
     }
 }
 

@@ -52,7 +52,7 @@ impl Brand {
 pub const CLUSTER_ID: &str = "e2eClusterIdAAAAAAAAAA";
 
 /// How long a node may take to answer after its start.
-const READY_LIMIT: Duration = Duration::from_secs(60);
+pub const READY_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a node does in its cluster.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -92,6 +92,8 @@ pub struct Node {
     mount: Option<Mount>,
     home: TempDir,
     child: Option<Child>,
+    /// Where the log of the last start begins.
+    log_start: u64,
 }
 
 impl Node {
@@ -138,7 +140,7 @@ impl Node {
         let data = home.path().join("data");
         fs::create_dir_all(&data).context("create the data directory")?;
         let mount = Mount::make(place.disk, &data)?;
-        let node = Node { brand, place, mount, home, child: None };
+        let node = Node { brand, place, mount, home, child: None, log_start: 0 };
         node.configure(extra)?;
         Ok(node)
     }
@@ -213,6 +215,7 @@ impl Node {
         self.brand = brand;
         let log =
             File::options().create(true).append(true).open(self.log_file()).context("open the node's log")?;
+        self.log_start = log.metadata().context("size the node's log")?.len();
         let mut words: Vec<String> = Vec::new();
         if let Some(namespace) = &self.place.namespace {
             // Not `ip netns exec`: it would copy the mounts, and an unmounted disk would stay busy.
@@ -247,28 +250,32 @@ impl Node {
         Ok(())
     }
 
-    /// Waits until the node answers.
-    pub fn await_ready(&mut self) -> Result<()> {
+    fn await_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + READY_LIMIT;
-        loop {
-            if let Some(status) = self.child.as_mut().context("the node has no process")?.try_wait()? {
-                self.child = None;
-                bail!("{:?} ended at start with {status}; its log:\n{}", self.brand, self.log_tail());
-            }
-            if self.answers() {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                bail!(
-                    "{:?} does not answer after {} s; its log:\n{}",
-                    self.brand,
-                    READY_LIMIT.as_secs(),
-                    self.log_tail()
-                );
-            }
+        while !self.ready(deadline)? {
             // Another process: nothing tells us (tidy: thread::sleep).
             std::thread::sleep(Duration::from_millis(20));
         }
+        Ok(())
+    }
+
+    /// Whether the node answers by now; an error if it has ended or the time is up.
+    pub fn ready(&mut self, deadline: Instant) -> Result<bool> {
+        if let Some(status) = self.child.as_mut().context("the node has no process")?.try_wait()? {
+            self.child = None;
+            bail!("{:?} ended at start with {status}; its log:\n{}", self.brand, self.log_tail());
+        }
+        if self.answers() {
+            return Ok(true);
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "{:?} does not answer after {} s; its log:\n{}",
+            self.brand,
+            READY_LIMIT.as_secs(),
+            self.log_tail()
+        );
+        Ok(false)
     }
 
     /// Whether the node answers ApiVersions and a broker lists itself in Metadata (it does once it is unfenced).
@@ -393,6 +400,12 @@ impl Node {
             (self.controller().port().to_string(), "{controllerport}"),
         ];
         masks.map(|(text, mask)| (text, mask.to_owned())).into()
+    }
+
+    /// What the node has logged since its last start.
+    pub fn logged(&self) -> String {
+        let text = fs::read(self.log_file()).unwrap_or_default();
+        String::from_utf8_lossy(text.get(self.log_start as usize..).unwrap_or_default()).into_owned()
     }
 
     /// The last lines the node logged, for messages.

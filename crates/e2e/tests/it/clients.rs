@@ -17,7 +17,8 @@ pub const TESTS: &[Named] = &[
     ("librdkafka_python", || python("confluent")),
     ("kafka_python", || python("kafka_python")),
     ("franz_go", franz_go),
-    ("node", node),
+    ("kafkajs", || node("client")),
+    ("node_rdkafka", || node("rdkafka")),
     ("librdkafka_rust", librdkafka_rust),
     ("kcat", kcat),
 ];
@@ -50,9 +51,9 @@ fn franz_go() -> Result<()> {
     story("franz-go", |arguments| run(&client, arguments))
 }
 
-fn node() -> Result<()> {
-    let script = artifacts::node_client()?.join("client.js");
-    story("node", |arguments| run("node", [vec![script.display().to_string()], arguments].concat()))
+fn node(program: &str) -> Result<()> {
+    let script = artifacts::node_client()?.join(format!("{program}.js"));
+    story(program, |arguments| run("node", [vec![script.display().to_string()], arguments].concat()))
 }
 
 fn librdkafka_rust() -> Result<()> {

@@ -9,6 +9,7 @@ mod crashes;
 mod faults;
 mod groups;
 mod hostile;
+mod intruders;
 mod mixed;
 mod operations;
 mod readme;
@@ -26,7 +27,7 @@ type Named = (&'static str, fn() -> anyhow::Result<()>);
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let suites: [(&str, &[Named]); 10] = [
+    let suites: [(&str, &[Named]); 11] = [
         ("tools", tools::TESTS),
         ("groups", groups::TESTS),
         ("clients", clients::TESTS),
@@ -35,6 +36,7 @@ fn main() {
         ("crashes", crashes::TESTS),
         ("faults", faults::TESTS),
         ("mixed", mixed::TESTS),
+        ("intruders", intruders::TESTS),
         ("operations", operations::TESTS),
         ("hostile", hostile::TESTS),
     ];

@@ -28,7 +28,6 @@ const OFFSETS: &str = "__consumer_offsets";
 
 /// Leaders return to where they are preferred within seconds; snapshots are made of a few records.
 const LIVELY: &str = "leader.imbalance.check.interval.seconds=2
-leader.imbalance.per.broker.percentage=0
 metadata.log.max.record.bytes.between.snapshots=4096
 ";
 
@@ -171,11 +170,11 @@ fn read_metadata(cluster: &Cluster, id: i32) -> Result<()> {
             ensure!(!told.contains(word), "{word:?} in {}:\n{told}", file.display());
         }
     }
-    // The shell wants the directory's lock, so it gets a copy.
-    let copy = cluster.node(id).home().join("snapshot");
-    std::fs::create_dir_all(&copy).context("create a directory for a snapshot")?;
-    let file = copy.join(snapshot.file_name().context("a snapshot has a name")?);
-    std::fs::copy(&snapshot, &file).context("copy a snapshot")?;
+    // The shell wants the directory's lock, so it gets a copy. It does not end on snapshots, whoever wrote them.
+    let copy = cluster.node(id).home().join("copy");
+    std::fs::create_dir_all(&copy).context("create a directory for a segment")?;
+    let file = copy.join(log.file_name().context("a segment has a name")?);
+    std::fs::copy(&log, &file).context("copy a segment")?;
     let arguments = ["--snapshot", &file.display().to_string(), "ls", "/image/topics/byName"];
     let deadline = Instant::now() + Duration::from_secs(20);
     // It reads while it answers.
