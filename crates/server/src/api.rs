@@ -62,6 +62,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_model::NodeId;
 use ottla_protocol::{
     ApiKey, DecodeError, Decoder, EncodeError, Listener, Message, Segment, Str, encode_response,
 };
@@ -70,6 +71,9 @@ use thiserror::Error;
 
 use crate::controller::client::Forwarded;
 use crate::node::Node;
+
+use alter_configs::at_controller as alter_configs_at_controller;
+use incremental_alter_configs::at_controller as incremental_alter_configs_at_controller;
 
 pub use connection::serve;
 
@@ -211,7 +215,7 @@ async fn dispatch(
             describe_controllers(&listener.node, &context, body)
         }
         (Listener::Controller, key) if CONFIG_APIS.contains(&key) => {
-            Box::pin(broker_api(&listener.node, &context, body)).await
+            Box::pin(config_api(&listener.node, &context, body)).await
         }
         (Listener::Controller, key) if quorum::KEYS.contains(&key) || quorum::VOTER_KEYS.contains(&key) => {
             Box::pin(quorum::answer(&listener.node, &context, body)).await
@@ -328,15 +332,18 @@ api_table!(CONTROLLER_APIS, controller_api, controller, also [ApiVersions Descri
     AssignReplicasToDirs => assign_replicas_to_dirs,
 });
 
+// On controllers' listeners: a node's settings are the same for both of its roles.
+api_table!(CONFIG_APIS, config_api, broker, also [], {
+    DescribeConfigs => describe_configs,
+    AlterConfigs => alter_configs_at_controller,
+    IncrementalAlterConfigs => incremental_alter_configs_at_controller,
+});
+
 /// What the active controller answers is offered on both kinds of listeners.
 static OFFERED_BY_BROKERS: LazyLock<Vec<ApiKey>> =
     LazyLock::new(|| joined(&[BROKER_APIS, CLUSTER_APIS, quorum::VOTER_KEYS]));
 static OFFERED_BY_CONTROLLERS: LazyLock<Vec<ApiKey>> =
     LazyLock::new(|| joined(&[CONTROLLER_APIS, CONFIG_APIS, CLUSTER_APIS, quorum::KEYS, quorum::VOTER_KEYS]));
-
-/// Handled by the broker role on both kinds of listeners: a node's settings are the same for both of its roles.
-const CONFIG_APIS: &[ApiKey] =
-    &[ApiKey::DescribeConfigs, ApiKey::AlterConfigs, ApiKey::IncrementalAlterConfigs];
 
 fn joined(tables: &[&[ApiKey]]) -> Vec<ApiKey> {
     let mut keys = tables.concat();
@@ -354,7 +361,7 @@ fn describe_controllers(
     let response = describe_cluster::describe_controllers(
         &node.image(),
         node.cluster_id(),
-        node.id(),
+        node.controller().leader().borrow().leader.unwrap_or(NodeId::NONE),
         context,
         &request,
     );

@@ -19,6 +19,27 @@ pub async fn handle(
     _: &RequestContext,
     request: AlterConfigsRequest,
 ) -> AlterConfigsResponse {
+    answer(broker, request, check).await
+}
+
+/// On a controller's listener: what changes a broker's settings was checked by that broker.
+pub mod at_controller {
+    use super::*;
+
+    pub async fn handle(
+        broker: &Arc<Broker>,
+        _: &RequestContext,
+        request: AlterConfigsRequest,
+    ) -> AlterConfigsResponse {
+        answer(broker, request, |_, _| Checked::Forward).await
+    }
+}
+
+async fn answer(
+    broker: &Arc<Broker>,
+    request: AlterConfigsRequest,
+    check: impl Fn(&Broker, &AlterConfigsResource) -> Checked,
+) -> AlterConfigsResponse {
     let AlterConfigsRequest { resources, validate_only } = request;
     let decide = |resources| async move {
         let response =

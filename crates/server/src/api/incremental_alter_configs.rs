@@ -39,6 +39,33 @@ pub async fn handle(
     _: &RequestContext,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
+    answer(broker, request, check).await
+}
+
+/// On a controller's listener: what changes a broker's settings was checked by that broker.
+pub mod at_controller {
+    use super::*;
+
+    pub async fn handle(
+        broker: &Arc<Broker>,
+        _: &RequestContext,
+        request: IncrementalAlterConfigsRequest,
+    ) -> IncrementalAlterConfigsResponse {
+        answer(broker, request, |broker, resource, validate_only| {
+            match ConfigResourceType::from_number(resource.resource_type) {
+                Some(ConfigResourceType::BrokerLogger) => check(broker, resource, validate_only),
+                _ => Checked::Forward,
+            }
+        })
+        .await
+    }
+}
+
+async fn answer(
+    broker: &Arc<Broker>,
+    request: IncrementalAlterConfigsRequest,
+    check: impl Fn(&Broker, &AlterConfigsResource, bool) -> Checked,
+) -> IncrementalAlterConfigsResponse {
     let IncrementalAlterConfigsRequest { resources, validate_only } = request;
     let decide = |resources| async move {
         let request = IncrementalAlterConfigsRequest { resources, validate_only };
