@@ -33,8 +33,11 @@ const LARGE_FIRST_BYTES: usize = 1024 * 1024;
 const SLICES_MAX: usize = 64;
 /// What one `sendfile` is asked for, so that a long answer does not keep its thread from others.
 const SENDFILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
-/// What is copied at once from something that has no descriptor.
-const COPIED_BYTES_MAX: usize = 64 * 1024;
+/// File ranges up to this size are copied and leave with what is around them: `sendfile` would make a send of its own
+/// of each, and of every run of bytes between them, and wake the peer as often.
+const SHORT_RANGE_BYTES: u64 = 32 * 1024;
+/// What is copied at once.
+const COPIED_BYTES_MAX: usize = 128 * 1024;
 
 /// Limits that hold for one connection.
 #[derive(Clone, Copy, Debug)]
@@ -252,8 +255,8 @@ impl Connection {
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(front) = self.outgoing.front() {
             let sent = match front {
-                Segment::Bytes(_) => self.send_bytes(),
-                Segment::File(range) => self.send_file(range),
+                Segment::File(range) if range.len > SHORT_RANGE_BYTES => self.send_file(range),
+                _ => self.send_leading(),
             };
             match sent {
                 Ok(0) => return Poll::Ready(Err(truncated_file())),
@@ -284,19 +287,49 @@ impl Connection {
         }
     }
 
-    /// One send of the runs of bytes up to the next file range. With one behind them the kernel is told to
-    /// wait for it, so that a small header does not become a packet of its own.
-    fn send_bytes(&self) -> io::Result<usize> {
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let mut count = 0;
-        for (slice, bytes) in slices.iter_mut().zip(self.outgoing.leading_bytes()) {
-            *slice = IoSlice::new(bytes);
+    /// One send of everything up to the next long file range. With more behind it the kernel is told to wait for that,
+    /// so that a small header does not become a packet of its own.
+    fn send_leading(&self) -> io::Result<usize> {
+        let mut copies = None;
+        let mut lens = [0; SLICES_MAX];
+        let (mut count, mut copied) = (0, 0);
+        for (segment, len) in self.outgoing.segments().zip(&mut lens) {
+            *len = match segment {
+                Segment::Bytes(bytes) => bytes.len(),
+                Segment::File(range) if range.len > SHORT_RANGE_BYTES => break,
+                Segment::File(range) => {
+                    let end = copied + range.len as usize;
+                    if end > COPIED_BYTES_MAX {
+                        break;
+                    }
+                    let copies = copies.get_or_insert_with(|| self.pool.large(COPIED_BYTES_MAX));
+                    let read = range.file.read_at(&mut copies.bytes[copied..end], range.position)?;
+                    copied += read;
+                    read
+                }
+            };
             count += 1;
+            // What is missing of a range is found to be missing when it comes first.
+            if matches!(segment, Segment::File(range) if range.len > *len as u64) {
+                break;
+            }
         }
-        let flags =
-            SendFlags::NOSIGNAL | if self.outgoing.has_file() { SendFlags::MORE } else { SendFlags::empty() };
+        let mut rest = copies.as_ref().map_or(&[][..], |copies| &copies.bytes);
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        for ((segment, len), slice) in self.outgoing.segments().zip(lens).zip(&mut slices[..count]) {
+            *slice = match segment {
+                Segment::Bytes(bytes) => IoSlice::new(bytes),
+                Segment::File(_) => {
+                    let (copy, behind) = rest.split_at(len);
+                    rest = behind;
+                    IoSlice::new(copy)
+                }
+            };
+        }
+        let more = if count < self.outgoing.count() { SendFlags::MORE } else { SendFlags::empty() };
         self.stream.try_io(Interest::WRITABLE, || {
-            Ok(sendmsg(&self.stream, &slices[..count], &mut SendAncillaryBuffer::default(), flags)?)
+            let mut ancillary = SendAncillaryBuffer::default();
+            Ok(sendmsg(&self.stream, &slices[..count], &mut ancillary, SendFlags::NOSIGNAL | more)?)
         })
     }
 }
@@ -405,6 +438,31 @@ mod tests {
         drop(connection);
         let received = reader.join().unwrap();
         assert_eq!(received, [b"head", &content[10..4_000_010], b"tail"].concat());
+    }
+
+    #[tokio::test]
+    async fn short_ranges_leave_between_runs_of_bytes() {
+        let (mut peer, mut connection, _, _) = connected().await;
+        let content: Vec<u8> = (0..100_000u32).map(|i| (i / 3) as u8).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&content).unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut received = Vec::new();
+            peer.read_to_end(&mut received).unwrap();
+            received
+        });
+        let mut expected = Vec::new();
+        for n in 0..2_000u64 {
+            let (position, len) = (n * 37 % 50_000, [16_384, 1, 40_000][n as usize % 3]);
+            connection.outgoing().push_bytes(Bytes::from(n.to_be_bytes().to_vec()));
+            let file = Box::new(file.try_clone().unwrap());
+            connection.outgoing().push_file(FileRange { file, position, len });
+            expected.extend_from_slice(&n.to_be_bytes());
+            expected.extend_from_slice(&content[position as usize..(position + len) as usize]);
+        }
+        connection.flush().await.unwrap();
+        drop(connection);
+        assert!(reader.join().unwrap() == expected);
     }
 
     #[tokio::test]

@@ -78,16 +78,13 @@ impl Outgoing {
         self.segments.front()
     }
 
-    /// Runs of bytes before the first file range.
-    pub(crate) fn leading_bytes(&self) -> impl Iterator<Item = &Bytes> {
-        self.segments.iter().map_while(|segment| match segment {
-            Segment::Bytes(bytes) => Some(bytes),
-            Segment::File(_) => None,
-        })
+    pub(crate) fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.segments.iter()
     }
 
-    pub(crate) fn has_file(&self) -> bool {
-        self.segments.iter().any(|segment| matches!(segment, Segment::File(_)))
+    /// How many runs and ranges there are.
+    pub(crate) fn count(&self) -> usize {
+        self.segments.len()
     }
 
     /// Forgets the first `sent` bytes.
