@@ -6,6 +6,7 @@ mod handle;
 mod leadership;
 pub mod registration;
 mod start;
+mod syncer;
 
 pub use client::ControllerClient;
 pub use handle::{ControllerError, ControllerHandle, QuorumInfo, QuorumLeader};

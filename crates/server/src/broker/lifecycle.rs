@@ -8,7 +8,11 @@ use ottla_metadata::features::SUPPORTED;
 use ottla_model::{BrokerEpoch, ErrorCode, NodeId, Offset, Uuid};
 use ottla_protocol::Str;
 use ottla_protocol::api::broker_heartbeat::{BrokerHeartbeatRequest, BrokerHeartbeatResponse};
-use ottla_protocol::api::broker_registration::{BrokerRegistrationRequest, Feature, Listener};
+use ottla_protocol::api::broker_registration::{
+    BrokerRegistrationRequest, BrokerRegistrationResponse, Feature, Listener,
+};
+
+use tokio::time::timeout;
 
 use crate::config::{Endpoint, ServerConfig};
 use crate::controller::{ControllerClient, ControllerError};
@@ -40,6 +44,8 @@ pub struct Registration {
 pub enum LifecycleError {
     #[error("the controller refused to register this broker: {0}")]
     Refused(ErrorCode),
+    #[error("no controller has taken this broker in within {} ms", .0.as_millis())]
+    NoController(Duration),
     #[error(transparent)]
     Controller(#[from] ControllerError),
 }
@@ -52,13 +58,16 @@ pub struct BrokerLifecycle {
     node_id: NodeId,
     epoch: Arc<AtomicI64>,
     interval: Duration,
+    registration_timeout: Duration,
 }
 
 impl BrokerLifecycle {
     pub fn new(config: &ServerConfig, controller: ControllerClient, metadata: MetadataHandle) -> Self {
         let interval = Duration::from_millis(config.lifecycle.heartbeat_interval_ms.max(1) as u64);
+        let registration_timeout =
+            Duration::from_millis(config.lifecycle.initial_registration_timeout_ms.max(0) as u64);
         let epoch = Arc::new(AtomicI64::new(BrokerEpoch::NONE.0));
-        Self { controller, metadata, node_id: config.node_id, epoch, interval }
+        Self { controller, metadata, node_id: config.node_id, epoch, interval, registration_timeout }
     }
 
     /// The epoch of the registration; none before [`Self::register`].
@@ -95,11 +104,26 @@ impl BrokerLifecycle {
             log_dirs,
             previous_broker_epoch: registration.previous_epoch.0,
         };
+        let registered = timeout(self.registration_timeout, self.register_until_answered(request)).await;
+        let response = registered.map_err(|_| LifecycleError::NoController(self.registration_timeout))??;
+        self.epoch.store(response.broker_epoch, Ordering::Release);
+        // The epoch is the offset of the registration's record.
+        self.metadata.wait_for(Offset(response.broker_epoch)).await;
+        Ok(BrokerEpoch(response.broker_epoch))
+    }
+
+    async fn register_until_answered(
+        &self,
+        request: BrokerRegistrationRequest,
+    ) -> Result<BrokerRegistrationResponse, LifecycleError> {
         let mut waits = false;
-        let response = loop {
-            let response = self.controller.register_broker(request.clone()).await?;
+        loop {
+            let response = match self.controller.register_broker(request.clone()).await {
+                Err(ControllerError::NotController) => continue,
+                response => response?,
+            };
             match ErrorCode::from_code(response.error_code) {
-                Some(ErrorCode::None) => break response,
+                Some(ErrorCode::None) => return Ok(response),
                 // Its session of an earlier life has to end first.
                 Some(ErrorCode::DuplicateBrokerRegistration) => {
                     if !std::mem::replace(&mut waits, true) {
@@ -111,11 +135,7 @@ impl BrokerLifecycle {
                 }
                 code => return Err(LifecycleError::Refused(code.unwrap_or(ErrorCode::UnknownServerError))),
             }
-        };
-        self.epoch.store(response.broker_epoch, Ordering::Release);
-        // The epoch is the offset of the registration's record.
-        self.metadata.wait_for(Offset(response.broker_epoch)).await;
-        Ok(BrokerEpoch(response.broker_epoch))
+        }
     }
 
     /// Says that the broker is ready; comes back when clients may see it.

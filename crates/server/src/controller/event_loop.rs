@@ -22,6 +22,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::handle::{Atomicity, ControllerError, Decision, Message, QuorumInfo, QuorumLeader, Release};
 use super::leadership::{Active, Intervals};
+use super::syncer::Syncer;
 use crate::clock;
 use crate::metadata::MetadataLoader;
 use crate::quorum::peers::Peers;
@@ -32,6 +33,10 @@ use crate::rpc::NodeAddress;
 
 /// Messages handled before a sync; more wait for the next.
 const MESSAGES_PER_SYNC_MAX: usize = 1000;
+
+/// How long records without effect may wait for a sync, unless something else is appended: every sync of a file that
+/// grows makes the file system's journal hold up all who write.
+const NO_OP_SYNC_DELAY_MS: i64 = 5_000;
 
 /// What ends the thread.
 #[derive(Debug, thiserror::Error)]
@@ -65,10 +70,14 @@ pub(super) struct ControllerThread {
     /// For ApiVersions.
     pub kraft_version: Arc<AtomicI16>,
     pub leader: watch::Sender<QuorumLeader>,
+    /// `None` before the thread runs and when it ends: everything is synced at once then.
+    pub syncer: Option<Syncer>,
     pub snapshots: Snapshots,
     pub intervals: Intervals,
     /// A broker that only observes promises nobody that its log is on disk.
     pub is_controller: bool,
+    /// The log's end while nothing but records without effect waits for a sync, and when that is due.
+    pub unhurried: Option<(Offset, Millis)>,
     pub listener: String,
     /// Told when this node leads no more, before it stops.
     pub handing_over: Option<oneshot::Sender<()>>,
@@ -87,6 +96,7 @@ impl ControllerThread {
             let mut handled = 0;
             while let Some(message) = next.take() {
                 if let Some(stopped) = self.handle(now, message)? {
+                    self.syncer = None;
                     self.settle(now)?;
                     self.close()?;
                     // Whoever waits may open the directory again: nothing of it is held any more.
@@ -134,6 +144,12 @@ impl ControllerThread {
                 self.snapshots.written(id);
                 self.driver.snapshots_changed(now)?;
             }
+            Message::Synced(outcome) => {
+                if let Some(syncer) = &mut self.syncer {
+                    syncer.is_idle = true;
+                }
+                self.driver.synced(now, outcome)?;
+            }
             Message::HandOver(done) => {
                 self.handing_over = Some(done);
                 self.driver.shutdown(now)?;
@@ -147,15 +163,15 @@ impl ControllerThread {
     pub fn settle(&mut self, now: Millis) -> Result<(), Fault> {
         loop {
             self.send();
-            if self.is_controller {
-                self.driver.flush(now)?;
+            if self.is_sync_due(now) {
+                self.sync(now)?;
             }
             // Before whoever raised it is answered.
             let kraft_version = self.driver.raft().history().kraft_version();
             self.kraft_version.store(kraft_version, Ordering::Relaxed);
             self.deliver(now)?;
             self.follow_leadership(now)?;
-            if !(self.is_controller && self.driver.is_dirty()) {
+            if self.syncer.is_some() || !self.is_sync_due(now) {
                 break;
             }
         }
@@ -166,6 +182,31 @@ impl ControllerThread {
             let _ = done.send(());
         }
         Ok(())
+    }
+
+    fn is_sync_due(&self, now: Millis) -> bool {
+        self.is_controller
+            && self.driver.is_dirty()
+            && self.unhurried_until().is_none_or(|until| now >= until)
+    }
+
+    /// Beside this thread, which goes on with what others ask; one sync at a time.
+    fn sync(&mut self, now: Millis) -> Result<(), Fault> {
+        match &mut self.syncer {
+            None => self.driver.flush(now)?,
+            Some(syncer) if syncer.is_idle => {
+                if let Some(job) = self.driver.sync_job() {
+                    syncer.start(job);
+                }
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    fn unhurried_until(&self) -> Option<Millis> {
+        let (end, until) = self.unhurried?;
+        (end == self.driver.raft().end().offset).then_some(until)
     }
 
     fn send(&mut self) {
@@ -215,9 +256,15 @@ impl ControllerThread {
             .collect::<Result<_, _>>()?;
         active.controller.replay(now, self.driver.raft().end().offset, &records)?;
         active.last_append = now;
+        let is_no_op = records.iter().all(|record| matches!(record, MetadataRecord::NoOp(_)));
+        let until = match self.driver.is_dirty() {
+            false => Some(now + NO_OP_SYNC_DELAY_MS),
+            true => self.unhurried_until(),
+        };
         if self.driver.append(now, records, &values)?.is_err() {
             self.deactivate();
         }
+        self.unhurried = until.filter(|_| is_no_op).map(|until| (self.driver.raft().end().offset, until));
         Ok(())
     }
 
@@ -235,7 +282,9 @@ impl ControllerThread {
 
     fn next_deadline(&self) -> Millis {
         let active = self.active.as_ref().map_or(Millis::MAX, |active| active.deadline(&self.intervals));
-        active.min(self.driver.deadline()).min(self.snapshots.next_clean())
+        let is_waiting = self.driver.is_dirty() && self.syncer.as_ref().is_none_or(|syncer| syncer.is_idle);
+        let sync = self.unhurried_until().filter(|_| is_waiting).unwrap_or(Millis::MAX);
+        active.min(self.driver.deadline()).min(self.snapshots.next_clean()).min(sync)
     }
 
     /// Publishes what is committed, and releases what waited for it.

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicI16, Ordering};
 use std::sync::{Arc, mpsc};
 
+use ottla_commit_log::SyncOutcome;
 use ottla_controller::{Controller, Outcome};
 use ottla_model::{ErrorCode, LeaderEpoch, Millis, NodeId, Offset};
 use ottla_protocol::api::allocate_producer_ids::{AllocateProducerIdsRequest, AllocateProducerIdsResponse};
@@ -119,6 +120,8 @@ pub(super) enum Message {
     Answered(RequestId, Result<Reply, Failure>),
     AddPublisher(Box<dyn Publisher>, oneshot::Sender<()>),
     SnapshotWritten(Option<SnapshotId>),
+    /// The metadata log was synced.
+    Synced(SyncOutcome),
     /// The node is about to stop: lead no more. Told when a successor is known.
     HandOver(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),

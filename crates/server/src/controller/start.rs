@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::event_loop::{ControllerThread, Fault};
 use super::handle::{ControllerHandle, Message, QuorumLeader};
 use super::leadership::Intervals;
+use super::syncer::Syncer;
 use crate::clock;
 use crate::config::ServerConfig;
 use crate::metadata::{MetadataHandle, MetadataLoader};
@@ -127,6 +128,8 @@ pub fn start(options: Options<'_>) -> Result<Running, StartError> {
         leader,
         intervals: Intervals::new(config),
         is_controller: config.roles.controller,
+        unhurried: None,
+        syncer: None,
         listener,
         handing_over: None,
     };
@@ -135,6 +138,9 @@ pub fn start(options: Options<'_>) -> Result<Running, StartError> {
     }
     thread.driver.start(now)?;
     thread.settle(now)?;
+    if config.roles.controller {
+        thread.syncer = Some(Syncer::spawn(thread.self_sender.clone()).map_err(StartError::Thread)?);
+    }
 
     let (fault_sender, fault) = watch::channel(None);
     std::thread::Builder::new()

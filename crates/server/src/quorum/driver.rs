@@ -13,7 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_commit_log::disk::{read_file, write_file_atomically};
 use ottla_commit_log::{
-    AppendError, Disk, FirstBatch, Log, LogView, ReadError, ReadLimit, StorageError, SyncKind,
+    AppendError, Disk, FirstBatch, Log, LogView, ReadError, ReadLimit, StorageError, SyncJob, SyncKind,
+    SyncOutcome,
 };
 use ottla_model::{LeaderEpoch, Millis, Offset};
 use ottla_protocol::EncodeError;
@@ -249,13 +250,23 @@ impl Driver {
         self.step(now, Event::SetKRaftVersion(version))
     }
 
-    /// Syncs what was appended. Ask [`Self::deliver`] what that committed.
+    /// Syncs what was appended, here and now. Ask [`Self::deliver`] what that committed.
     pub fn flush(&mut self, now: Millis) -> Result<(), QuorumError> {
-        if let Some(job) = self.log.sync_job(SyncKind::Commit) {
-            self.log.complete_sync(job.run())?;
-            self.step(now, Event::Flushed { end: self.log.synced_offset() })?;
+        match self.sync_job() {
+            Some(job) => self.synced(now, job.run()),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// What is to be synced, to be run on any thread; its outcome comes back by [`Self::synced`]. One at a time is
+    /// enough: the next takes all that was appended meanwhile.
+    pub fn sync_job(&mut self) -> Option<SyncJob> {
+        self.log.sync_job(SyncKind::Commit)
+    }
+
+    pub fn synced(&mut self, now: Millis, outcome: SyncOutcome) -> Result<(), QuorumError> {
+        self.log.complete_sync(outcome)?;
+        self.step(now, Event::Flushed { end: self.log.synced_offset() })
     }
 
     /// What has become committed since the last call; `None` while that is not known in this epoch.

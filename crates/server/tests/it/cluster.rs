@@ -218,9 +218,6 @@ async fn fail_over(quorum: Voters) {
         cluster.launch(active).await;
         cluster.await_topic(active, &format!("without-{round}")).await;
     }
-    for node in 1..=3 {
-        cluster.stop(node).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -265,9 +262,6 @@ async fn a_wiped_controller_is_brought_up_by_a_whole_snapshot() {
     assert!(newest_snapshot(&of_wiped) > newest.end, "the one cut short was not taken");
     let described = cluster.describe_quorum(wiped).await;
     assert_eq!(described.observers.iter().map(|o| o.replica_id).collect::<Vec<_>>(), [wiped as i32]);
-    for node in 1..=3 {
-        cluster.stop(node).await;
-    }
 }
 
 fn newest_snapshot(directory: &Path) -> Offset {
