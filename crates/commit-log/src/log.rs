@@ -193,6 +193,11 @@ impl Log {
         self.shared.offline.load(Ordering::Acquire)
     }
 
+    /// Takes the log offline: its directory has failed elsewhere.
+    pub fn retire(&self) {
+        self.shared.offline.store(true, Ordering::Release);
+    }
+
     /// Tells the log how far its records are replicated (between log start and log end).
     pub fn set_high_watermark(&mut self, offset: Offset) {
         let offset = offset.min(self.log_end_offset()).max(self.log_start_offset());

@@ -9,11 +9,13 @@ pub mod fetch_session;
 pub mod internal_topics;
 pub mod isr_changes;
 pub mod lifecycle;
+pub mod log_dir_states;
 pub mod partition;
 pub mod producer_ids;
 pub mod reconcile;
 pub mod replica_fetchers;
 pub mod replica_sessions;
+pub mod replication_quota;
 pub mod role;
 pub mod shard;
 pub mod syncer;
@@ -37,10 +39,12 @@ use crate::controller::ControllerClient;
 use coordinators::{GroupCoordinators, HostConfig};
 use fetch_session::FetchSessions;
 use isr_changes::IsrChanges;
+use log_dir_states::LogDirStates;
 use partition::{PartitionHandle, ReplicaContext};
 use producer_ids::ProducerIds;
 use replica_fetchers::ReplicaFetchers;
 use replica_sessions::ReplicaSessions;
+use replication_quota::ReplicationQuotas;
 use shard::Shard;
 use syncer::Syncer;
 use table::PartitionTable;
@@ -70,8 +74,12 @@ pub struct Broker {
     pub replica_sessions: ReplicaSessions,
     /// What this broker replicates from others.
     pub fetchers: ReplicaFetchers,
+    /// How fast both may go for throttled replicas.
+    pub replication_quotas: ReplicationQuotas,
     pub producer_ids: ProducerIds,
     pub dirs: Vec<BrokerDir>,
+    /// Which of them have failed.
+    pub log_dirs: Arc<LogDirStates>,
     /// The group coordinators of the partitions of `__consumer_offsets` that this broker leads.
     pub groups: GroupCoordinators,
     /// Topics that the controller has been asked for.
@@ -110,8 +118,10 @@ impl Broker {
             fetch_sessions: FetchSessions::new(slots_max, seed),
             replica_sessions: ReplicaSessions::new(seed),
             fetchers: ReplicaFetchers::new(),
+            replication_quotas: ReplicationQuotas::default(),
             producer_ids: ProducerIds::default(),
             dirs,
+            log_dirs: LogDirStates::new(),
             groups: GroupCoordinators::new(HostConfig::of(&config)),
             being_created: Mutex::default(),
             image,
@@ -121,6 +131,7 @@ impl Broker {
             config,
         });
         broker.replica_context.isr_changes.serve(&broker);
+        broker.log_dirs.serve(&broker);
         broker
     }
 

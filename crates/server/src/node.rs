@@ -202,7 +202,14 @@ impl RunningNode {
 
     /// Waits until the node cannot go on; says why.
     pub async fn failed(&self) -> String {
-        ended(&mut self.fault.clone()).await
+        let mut fault = self.fault.clone();
+        let Some(mut storage) = self.broker.as_ref().map(BrokerRole::fault) else {
+            return ended(&mut fault).await;
+        };
+        tokio::select! {
+            reason = ended(&mut fault) => reason,
+            reason = ended(&mut storage) => reason,
+        }
     }
 
     /// Stops cleanly: leaders move away, what was asked is answered, the logs are closed and marked as whole.

@@ -30,6 +30,10 @@ fn describe(
     // Java's path text: absolute, but not resolved.
     let path = std::path::absolute(dir.dir.path()).unwrap_or_else(|_| dir.dir.path().to_owned());
     let log_dir = Str::from(path.to_string_lossy().as_ref());
+    if broker.log_dirs.has_failed(dir.id) {
+        let error_code = ErrorCode::KafkaStorageError.code();
+        return DescribeLogDirsResult { error_code, log_dir, ..Default::default() };
+    }
     let (total_bytes, usable_bytes) = match dir.dir.space() {
         Ok((total, usable)) => (total as i64, usable as i64),
         Err(error) => {

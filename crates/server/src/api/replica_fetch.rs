@@ -18,6 +18,7 @@ use super::{Answer, Rejected, RequestContext};
 use crate::broker::Broker;
 use crate::broker::partition::PartitionHandle;
 use crate::broker::replica_sessions::{ReplicaFetch, SessionPartition};
+use crate::broker::replication_quota::Side;
 use crate::broker::shard::{Shard, Work};
 use crate::clock;
 
@@ -234,10 +235,15 @@ impl Reader<'_> {
             found.urgent = true;
             return Ok(data);
         }
+        let is_throttled = handle.is_throttled(Side::Leader);
         if !handle.replicas.load().in_sync.contains(&self.replica.id) {
             // What it may still have to be let in for is looked at with every fetch.
             self.push_progress(handle, request, shards);
             partition.keep();
+            let quotas = &self.broker.replication_quotas;
+            if is_throttled && quotas.is_exceeded(self.broker, Side::Leader, clock::now()) {
+                return Ok(data);
+            }
         }
         let room = self.max_bytes.saturating_sub(found.bytes).min(request.partition_max_bytes.max(0) as u64);
         let first_batch = if found.bytes == 0 { FirstBatch::Whole } else { FirstBatch::WithinLimit };
@@ -249,6 +255,10 @@ impl Reader<'_> {
             partition.keep();
         }
         found.bytes += plan.size_bytes as u64;
+        if is_throttled {
+            let quotas = &self.broker.replication_quotas;
+            quotas.record(Side::Leader, plan.size_bytes as u64, clock::now());
+        }
         data.records = Some(found.files.records(plan));
         Ok(data)
     }

@@ -75,6 +75,7 @@ impl Background {
     fn tick(&mut self, now: Instant) {
         let retention = self.retention.is_due(now);
         let in_sync = self.in_sync.is_due(now);
+        self.broker.log_dirs.check(&self.broker);
         // What lies dirty is what a restart after a crash has to look at.
         let dirty_bytes: u64 =
             self.broker.table().partitions().map(|handle| handle.view().dirty_bytes()).sum();

@@ -14,6 +14,7 @@ use ottla_protocol::api::broker_registration::{
 
 use tokio::time::timeout;
 
+use super::log_dir_states::LogDirStates;
 use crate::config::{Endpoint, ServerConfig};
 use crate::controller::{ControllerClient, ControllerError};
 use crate::metadata::MetadataHandle;
@@ -59,15 +60,22 @@ pub struct BrokerLifecycle {
     epoch: Arc<AtomicI64>,
     interval: Duration,
     registration_timeout: Duration,
+    log_dirs: Arc<LogDirStates>,
 }
 
 impl BrokerLifecycle {
-    pub fn new(config: &ServerConfig, controller: ControllerClient, metadata: MetadataHandle) -> Self {
+    pub fn new(
+        config: &ServerConfig,
+        controller: ControllerClient,
+        metadata: MetadataHandle,
+        log_dirs: Arc<LogDirStates>,
+    ) -> Self {
         let interval = Duration::from_millis(config.lifecycle.heartbeat_interval_ms.max(1) as u64);
         let registration_timeout =
             Duration::from_millis(config.lifecycle.initial_registration_timeout_ms.max(0) as u64);
         let epoch = Arc::new(AtomicI64::new(BrokerEpoch::NONE.0));
-        Self { controller, metadata, node_id: config.node_id, epoch, interval, registration_timeout }
+        let node_id = config.node_id;
+        Self { controller, metadata, node_id, epoch, interval, registration_timeout, log_dirs }
     }
 
     /// The epoch of the registration; none before [`Self::register`].
@@ -152,7 +160,8 @@ impl BrokerLifecycle {
     /// Tells the controller that the broker lives, until dropped.
     pub async fn keep_alive(&self) {
         loop {
-            tokio::time::sleep(self.interval).await;
+            // A directory that fails is told at once.
+            let _ = tokio::time::timeout(self.interval, self.log_dirs.changed.notified()).await;
             match self.heartbeat(Wish::Serve).await {
                 Ok(response) if response.error_code != 0 => {
                     let code = ErrorCode::from_code(response.error_code);
@@ -187,7 +196,7 @@ impl BrokerLifecycle {
             current_metadata_offset: self.metadata.offset().0,
             want_fence: false,
             want_shut_down: wish == Wish::ShutDown,
-            offline_log_dirs: Vec::new(),
+            offline_log_dirs: self.log_dirs.failed(),
             cordoned_log_dirs: Some(Vec::new()),
         };
         Ok(self.controller.heartbeat(request).await?)

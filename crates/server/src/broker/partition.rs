@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use ottla_commit_log::{AppendError, AppendOrigin, Log, LogView, Staged, StorageError};
@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use super::isr_changes::IsrChanges;
+use super::replication_quota::Side;
 use super::shard::{Shard, Slot};
 use super::syncer::Syncer;
 use super::topic_settings::TopicSettings;
@@ -47,6 +48,8 @@ pub struct PartitionHandle {
     pub readable: Mutex<Vec<FollowerProgress>>,
     /// Everybody who has a copy, and who of them is in sync, as the leader or the metadata log has it.
     pub replicas: ArcSwap<ReplicaSets>,
+    /// Whether copying from here, and to here, is held back while the copy is not in sync.
+    throttled: [AtomicBool; 2],
     standing: AtomicI64,
     /// Where the epoch begins that this broker leads in.
     epoch_start: AtomicI64,
@@ -90,6 +93,11 @@ impl Standing {
 impl PartitionHandle {
     pub fn view(&self) -> &LogView {
         &self.view
+    }
+
+    /// Whether copies on this side are held back while they are not in sync.
+    pub fn is_throttled(&self, side: Side) -> bool {
+        self.throttled[side as usize].load(Ordering::Relaxed)
     }
 
     pub fn log_start_offset(&self) -> Offset {
@@ -229,6 +237,7 @@ impl Partition {
             followers: Followers::default(),
             readable: Mutex::default(),
             replicas: ArcSwap::default(),
+            throttled: Default::default(),
             standing: AtomicI64::new(Standing::NONE.pack()),
             epoch_start: AtomicI64::new(Offset::NONE.0),
             view: log.view(),
@@ -254,6 +263,13 @@ impl Partition {
         self.handle.rules.store(Arc::new(settings.rules));
         self.durability = settings.durability;
         self.min_insync_replicas = settings.min_insync_replicas;
+        let (partition, node_id) = (self.handle.name.partition, self.context.node_id);
+        for (side, replicas) in
+            [(Side::Leader, settings.throttled_leaders), (Side::Follower, settings.throttled_followers)]
+        {
+            self.handle.throttled[side as usize]
+                .store(replicas.contains(partition, node_id), Ordering::Relaxed);
+        }
         let config = self.leader_config();
         if let Role::Leads(leader) = &mut self.role {
             leader.set_config(config);
@@ -288,8 +304,8 @@ impl Partition {
     }
 
     fn become_leader(&mut self, registration: &Registration, now: Millis) -> Moved {
+        // Whoever waits since an earlier epoch of this leader waits on: his records stay in its log.
         let epoch = registration.leader_epoch;
-        self.refuse_waiting(ErrorCode::NotLeaderOrFollower);
         self.log.become_leader(epoch);
         let log = LogOffsets {
             start: self.log.log_start_offset(),
@@ -316,6 +332,14 @@ impl Partition {
         self.handle.set_standing(Standing::NONE);
     }
 
+    /// The log directory has failed: nothing here can be served any more.
+    pub fn lose_storage(&mut self) {
+        self.log.retire();
+        self.role = Role::Follows;
+        self.refuse_waiting(ErrorCode::KafkaStorageError);
+        self.handle.set_standing(Standing { leads: false, ..self.handle.standing() });
+    }
+
     fn refuse_waiting(&mut self, error: ErrorCode) {
         let unsynced = self.unsynced.drain(..);
         for written in unsynced.chain(self.replicating.take_all()) {
@@ -329,7 +353,11 @@ impl Partition {
         let leader = match &self.role {
             Role::Leads(leader) if completion.is_for(leader.leader_epoch()) => leader,
             _ => {
-                completion.complete(AppendOutcome::failed(ErrorCode::NotLeaderOrFollower));
+                let error = match self.log.is_offline() {
+                    true => ErrorCode::KafkaStorageError,
+                    false => ErrorCode::NotLeaderOrFollower,
+                };
+                completion.complete(AppendOutcome::failed(error));
                 return false;
             }
         };

@@ -223,9 +223,11 @@ impl Reconciler {
     fn choose_dir(&self, registration: &PartitionRegistration) -> &BrokerDir {
         let dirs = &self.broker.dirs;
         let assigned = registration.directory(self.broker.node_id);
-        dirs.iter()
+        let online = || dirs.iter().filter(|dir| !self.broker.log_dirs.has_failed(dir.id));
+        online()
             .find(|dir| Some(dir.id) == assigned)
-            .or_else(|| dirs.iter().min_by_key(|dir| dir.dir.log_count()))
+            .or_else(|| online().min_by_key(|dir| dir.dir.log_count()))
+            .or(dirs.first())
             .expect("a broker has a log directory")
     }
 
@@ -239,7 +241,14 @@ impl Reconciler {
             partition_epoch: registration.partition_epoch,
         };
         with_partition(handle, move |_, partition| partition.apply(&known, clock::now()));
-        if registration.has_leader() && registration.leader != self.broker.node_id {
+        let is_online = !handle.view().is_offline();
+        if is_online
+            && registration.directory(self.broker.node_id) != Some(handle.dir_id)
+            && self.broker.image().metadata_version().supports_directories()
+        {
+            self.broker.log_dirs.assign(handle.topic_id, handle.name.partition, handle.dir_id);
+        }
+        if is_online && registration.has_leader() && registration.leader != self.broker.node_id {
             self.broker.fetchers.follow(&self.broker, handle, registration.leader, registration.leader_epoch);
         } else {
             self.broker.fetchers.forget(handle);

@@ -10,6 +10,7 @@ use ottla_metadata::{ConfigResourceType, MetadataChanges, MetadataImage};
 use ottla_model::BrokerEpoch;
 use ottla_transport::AcceptLimits;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::Broker;
@@ -70,7 +71,12 @@ impl BrokerRole {
         accept_limits: Arc<ArcSwap<AcceptLimits>>,
     ) -> Result<Self, StartError> {
         registration.previous_epoch = previous_epoch(broker)?;
-        let lifecycle = BrokerLifecycle::new(&broker.config, broker.controller.clone(), metadata.clone());
+        let lifecycle = BrokerLifecycle::new(
+            &broker.config,
+            broker.controller.clone(),
+            metadata.clone(),
+            Arc::clone(&broker.log_dirs),
+        );
         // Before anything is loaded: from here on the image is not older than this process.
         lifecycle.register(registration).await?;
         let (reconciler, loaded) = tokio::task::block_in_place(|| Reconciler::load(broker, &broker.image()))?;
@@ -98,6 +104,11 @@ impl BrokerRole {
             }
         );
         Ok(Self { broker: Arc::clone(broker), lifecycle, reconciler, background })
+    }
+
+    /// Says why the broker cannot go on.
+    pub fn fault(&self) -> watch::Receiver<Option<String>> {
+        self.broker.log_dirs.fault()
     }
 
     /// Lets leaders move elsewhere, while clients and followers are still served.

@@ -3,6 +3,7 @@
 
 use ottla_commit_log::LogConfig;
 use ottla_metadata::configs::{ConfigMap, ConfigValue, Layers};
+use ottla_model::NodeId;
 use ottla_record::validate::ProduceRules;
 use ottla_record::{Codec, Compression, TimestampType};
 
@@ -16,6 +17,24 @@ pub struct TopicSettings {
     pub durability: Durability,
     /// `min.insync.replicas`
     pub min_insync_replicas: usize,
+    /// `leader.replication.throttled.replicas`
+    pub throttled_leaders: ThrottledReplicas,
+    /// `follower.replication.throttled.replicas`
+    pub throttled_followers: ThrottledReplicas,
+}
+
+/// Entries of the form `partition:broker`, or `*`.
+#[derive(Clone, Debug)]
+pub struct ThrottledReplicas(Vec<String>);
+
+impl ThrottledReplicas {
+    pub fn contains(&self, partition: i32, broker: NodeId) -> bool {
+        let named = |entry: &String| {
+            let ids = entry.split_once(':').map(|(index, id)| (index.trim().parse(), id.trim().parse()));
+            entry == "*" || ids == Some((Ok(partition), Ok(broker.0)))
+        };
+        self.0.iter().any(named)
+    }
 }
 
 impl TopicSettings {
@@ -27,10 +46,11 @@ impl TopicSettings {
             Some(ConfigValue::String(text)) => text,
             _ => String::new(),
         };
-        let policies = match value("cleanup.policy") {
-            Some(ConfigValue::List(policies)) => policies,
+        let list = |name: &str| match value(name) {
+            Some(ConfigValue::List(entries)) => entries,
             _ => Vec::new(),
         };
+        let policies = list("cleanup.policy");
         let has_policy = |policy: &str| policies.iter().any(|known| known == policy);
         let broker_long = |name: &str| layers.broker(name).and_then(|value| value.as_i64());
         let default = LogConfig::default();
@@ -87,6 +107,8 @@ impl TopicSettings {
                 _ => Durability::PageCache,
             },
             min_insync_replicas: long("min.insync.replicas").max(1) as usize,
+            throttled_leaders: ThrottledReplicas(list("leader.replication.throttled.replicas")),
+            throttled_followers: ThrottledReplicas(list("follower.replication.throttled.replicas")),
         }
     }
 }

@@ -11,6 +11,7 @@ use ottla_protocol::api::create_topics::{CreatableTopic, CreateTopicsRequest};
 use ottla_protocol::api::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use ottla_protocol::api::update_features::{FeatureUpdateKey, UpdateFeaturesRequest};
 use ottla_server::broker::lifecycle::{BrokerLifecycle, Registration};
+use ottla_server::broker::log_dir_states::LogDirStates;
 use ottla_server::config::{Properties, ServerConfig};
 use ottla_server::controller::{self, ControllerClient, Options, Running};
 use ottla_server::quorum::snapshot;
@@ -63,7 +64,7 @@ async fn join(
     previous: BrokerEpoch,
 ) -> BrokerLifecycle {
     let controller = ControllerClient::new(config, running.controller.clone(), RpcNetwork::new());
-    let lifecycle = BrokerLifecycle::new(config, controller, running.metadata.clone());
+    let lifecycle = BrokerLifecycle::new(config, controller, running.metadata.clone(), LogDirStates::new());
     let registration = Registration {
         node_id: NodeId(1),
         cluster_id: CLUSTER.into(),

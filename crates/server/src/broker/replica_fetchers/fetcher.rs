@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 
 use super::super::Broker;
 use super::super::partition::{FollowError, FollowerLog, Partition, PartitionHandle, Replicated};
+use super::super::replication_quota::Side;
 use super::super::shard::{Shard, Work};
 use super::session::{FetchLimits, FetchSession};
 use super::{Command, FetcherKey, Inbox, PartitionKey, upgrade};
@@ -28,6 +29,9 @@ use crate::rpc::{NodeAddress, NodeClient, RpcError, RpcNetwork};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
+
+/// How long a partition waits when its quota is used up, before it is looked at again.
+const THROTTLED_MS: i64 = 100;
 
 type Written = (PartitionKey, Result<FollowerLog, FollowError>);
 
@@ -38,6 +42,8 @@ struct Fetcher {
     client: Option<NodeClient>,
     /// The leader cannot be reached, which was said once.
     failing: bool,
+    /// Records of a throttled partition have come: from then on the quota is looked at.
+    any_throttled: bool,
     written: (mpsc::UnboundedSender<Written>, mpsc::UnboundedReceiver<Written>),
 }
 
@@ -66,13 +72,14 @@ pub async fn run(
         session: FetchSession::default(),
         client: None,
         failing: false,
+        any_throttled: false,
         written: mpsc::unbounded_channel(),
     };
     debug!(leader = leader.0, number, "fetcher starts");
     while upgrade(&broker, &inbox).is_some() {
         fetcher.take(&inbox);
         let now = clock::now();
-        let limits = FetchLimits { partition_bytes_max: fetcher.broker.config.replication.fetch_bytes_max };
+        let limits = fetcher.limits(now);
         let Some(request) = fetcher.session.next_request(now, limits) else {
             fetcher.rest(&inbox, now).await;
             continue;
@@ -94,6 +101,17 @@ impl Fetcher {
                 Command::Follow(handle, epoch) => self.session.follow(handle, epoch),
                 Command::Forget(key) => self.session.forget(key),
             }
+        }
+    }
+
+    fn limits(&self, now: Millis) -> FetchLimits {
+        let broker = &self.broker;
+        let exceeded =
+            self.any_throttled && broker.replication_quotas.is_exceeded(broker, Side::Follower, now);
+        FetchLimits {
+            partition_bytes_max: broker.config.replication.fetch_bytes_max,
+            throttled_until: exceeded.then(|| now + THROTTLED_MS),
+            node_id: broker.node_id,
         }
     }
 
@@ -196,6 +214,11 @@ impl Fetcher {
         let followed = self.session.get(&key)?;
         let (epoch, offset) = (followed.state.leader_epoch(), followed.state.offset());
         let name = &followed.handle.name;
+        if followed.handle.is_throttled(Side::Follower) {
+            self.any_throttled = true;
+            let bytes = data.records.as_ref().map_or(0, Records::len) as u64;
+            self.broker.replication_quotas.record(Side::Follower, bytes, now);
+        }
         let answer = match ErrorCode::from_code(data.error_code).unwrap_or(ErrorCode::UnknownServerError) {
             ErrorCode::None if data.diverging_epoch.epoch >= 0 || data.diverging_epoch.end_offset >= 0 => {
                 Answer::Diverging(EpochEnd {

@@ -5,12 +5,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ottla_model::{ErrorCode, LeaderEpoch, Millis};
+use ottla_model::{ErrorCode, LeaderEpoch, Millis, NodeId};
 use ottla_protocol::Str;
 use ottla_protocol::api::fetch::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic};
 use ottla_replication::{FollowerState, Phase};
 
 use super::super::partition::PartitionHandle;
+use super::super::replication_quota::Side;
 use super::PartitionKey;
 
 /// A partition that is replicated.
@@ -42,6 +43,9 @@ pub struct FetchSession {
 #[derive(Clone, Copy, Debug)]
 pub struct FetchLimits {
     pub partition_bytes_max: i32,
+    /// Throttled partitions that this broker is not in sync with are left out until then.
+    pub throttled_until: Option<Millis>,
+    pub node_id: NodeId,
 }
 
 impl FetchSession {
@@ -125,6 +129,11 @@ impl FetchSession {
         changed.dedup();
         for key in changed.drain(..) {
             let Some(followed) = self.partitions.get_mut(&key) else { continue };
+            if let Some(until) = limits.throttled_until
+                && followed.is_held_back(limits.node_id)
+            {
+                followed.state.delay(now, until - now);
+            }
             if followed.state.is_ready(now) {
                 if !std::mem::replace(&mut followed.in_session, true) {
                     self.in_session += 1;
@@ -204,6 +213,10 @@ impl FetchSession {
 }
 
 impl Followed {
+    fn is_held_back(&self, node_id: NodeId) -> bool {
+        self.handle.is_throttled(Side::Follower) && !self.handle.replicas.load().in_sync.contains(&node_id)
+    }
+
     fn request(&mut self, limits: FetchLimits) -> FetchPartition {
         self.sent_log_start = self.handle.log_start_offset().0;
         FetchPartition {
