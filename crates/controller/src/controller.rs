@@ -7,6 +7,7 @@ use ottla_metadata::{MetadataDelta, MetadataImage, Provenance, ReplayError};
 use ottla_model::{ErrorCode, Millis, NodeId, Offset};
 use ottla_protocol::Str;
 use ottla_protocol::api::allocate_producer_ids::{AllocateProducerIdsRequest, AllocateProducerIdsResponse};
+use ottla_protocol::api::alter_client_quotas::{AlterClientQuotasRequest, AlterClientQuotasResponse};
 use ottla_protocol::api::alter_configs::{AlterConfigsRequest, AlterConfigsResponse};
 use ottla_protocol::api::alter_partition::{AlterPartitionRequest, AlterPartitionResponse};
 use ottla_protocol::api::alter_partition_reassignments::{
@@ -37,6 +38,7 @@ use ottla_protocol::records::metadata::{
     AbortTransactionRecord, BeginTransactionRecord, EndTransactionRecord, MetadataRecord, NoOpRecord,
 };
 
+use crate::client_quotas::ClientQuotaControl;
 use crate::cluster::ClusterControl;
 use crate::configs::ConfigControl;
 use crate::directories::DirectoryControl;
@@ -207,6 +209,13 @@ impl Controller {
 
     pub fn alter_configs(&self, request: &AlterConfigsRequest) -> Outcome<AlterConfigsResponse> {
         ConfigControl { state: &self.state() }.alter_all(request)
+    }
+
+    pub fn alter_client_quotas(
+        &self,
+        request: &AlterClientQuotasRequest,
+    ) -> Outcome<AlterClientQuotasResponse> {
+        ClientQuotaControl { state: &self.state() }.alter(request)
     }
 
     /// `kraft_version` is the level that the quorum runs.

@@ -11,6 +11,7 @@
 //! - Error codes and messages are Apache Kafka's.
 
 mod bootstrap;
+mod client_quotas;
 mod cluster;
 mod configs;
 mod controller;

@@ -6,6 +6,7 @@
 mod connection;
 
 mod allocate_producer_ids;
+mod alter_client_quotas;
 mod alter_configs;
 mod alter_partition;
 mod alter_partition_reassignments;
@@ -330,6 +331,7 @@ api_table!(CONTROLLER_APIS, controller_api, controller, also [ApiVersions Descri
     AllocateProducerIds => allocate_producer_ids,
     ControllerRegistration => controller_registration,
     AssignReplicasToDirs => assign_replicas_to_dirs,
+    AlterClientQuotas => alter_client_quotas,
 });
 
 // On controllers' listeners: a node's settings are the same for both of its roles.

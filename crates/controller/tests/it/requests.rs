@@ -1,6 +1,9 @@
 //! What clients ask, and the words in which they are refused.
 
 use ottla_protocol::Str;
+use ottla_protocol::api::alter_client_quotas::{
+    AlterClientQuotasRequest, AlterClientQuotasRequestEntityData, AlterClientQuotasRequestEntryData, OpData,
+};
 use ottla_protocol::api::create_topics::{CreatableTopic, CreateTopicsRequest};
 use ottla_protocol::api::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
@@ -56,6 +59,51 @@ impl Cluster {
         let result = self.perform(outcome).topics.remove(0);
         (result.error_code, result.error_message.map(String::from).unwrap_or_default())
     }
+}
+
+#[test]
+fn quotas_are_checked_and_written() {
+    let mut cluster = Cluster::new(WITH_ELR);
+    let mut alter = |entity: &[(&str, Option<&str>)], key: &str, value: Option<f64>| {
+        let part = |(kind, name): &(&str, Option<&str>)| AlterClientQuotasRequestEntityData {
+            entity_type: Str::from(*kind),
+            entity_name: name.map(Str::from),
+        };
+        let op = OpData { key: Str::from(key), value: value.unwrap_or(0.0), remove: value.is_none() };
+        let entity = entity.iter().map(part).collect();
+        let entries = vec![AlterClientQuotasRequestEntryData { entity, ops: vec![op] }];
+        let request = AlterClientQuotasRequest { entries, ..Default::default() };
+        let outcome = cluster.controller.alter_client_quotas(&request);
+        let written = outcome.records.len();
+        let response = cluster.perform(outcome).entries.remove(0);
+        (response.error_code, response.error_message.map(String::from).unwrap_or_default(), written)
+    };
+    let alice = [("user", Some("alice")), ("client-id", None)];
+    assert_eq!(alter(&alice, "producer_byte_rate", Some(1024.0)), (0, String::new(), 1));
+    assert_eq!(alter(&alice, "producer_byte_rate", Some(1024.0)), (0, String::new(), 0));
+    assert_eq!(alter(&alice, "consumer_byte_rate", None), (0, String::new(), 0));
+    assert_eq!(alter(&alice, "producer_byte_rate", None), (0, String::new(), 1));
+    let any_ip = [("ip", None)];
+    assert_eq!(alter(&any_ip, "connection_creation_rate", Some(7.0)), (0, String::new(), 1));
+    for (entity, key, value, message) in [
+        (&alice[..], "producer_byte_rate", 1.5, "producer_byte_rate cannot be a fractional value."),
+        (&alice, "request_percentage", 0.0, "Quota request_percentage must be greater than 0"),
+        (&alice, "connection_creation_rate", 1.0, "Invalid configuration key connection_creation_rate"),
+        (
+            &any_ip,
+            "connection_creation_rate",
+            1e12,
+            "Proposed value for connection_creation_rate is too large for an INT.",
+        ),
+        (&[("ip", Some("no host"))], "x", 1.0, "no host is not a valid IP or resolvable host."),
+        (&[("group", None)], "x", 1.0, "Unhandled client quota entity type: group"),
+        (&[("user", Some(""))], "x", 1.0, "Empty user not supported"),
+        (&[], "x", 1.0, "Invalid empty client quota entity"),
+    ] {
+        assert_eq!(alter(entity, key, Some(value)), (42, message.into(), 0));
+    }
+    let quotas = &cluster.controller.image().client_quotas;
+    assert_eq!(quotas.iter().count(), 1);
 }
 
 #[test]

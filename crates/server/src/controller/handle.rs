@@ -7,6 +7,7 @@ use ottla_commit_log::SyncOutcome;
 use ottla_controller::{Controller, Outcome};
 use ottla_model::{ErrorCode, LeaderEpoch, Millis, NodeId, Offset};
 use ottla_protocol::api::allocate_producer_ids::{AllocateProducerIdsRequest, AllocateProducerIdsResponse};
+use ottla_protocol::api::alter_client_quotas::{AlterClientQuotasRequest, AlterClientQuotasResponse};
 use ottla_protocol::api::alter_configs::{AlterConfigsRequest, AlterConfigsResponse};
 use ottla_protocol::api::alter_partition::{AlterPartitionRequest, AlterPartitionResponse};
 use ottla_protocol::api::alter_partition_reassignments::{
@@ -179,6 +180,7 @@ impl ControllerHandle {
             -> AlterPartitionReassignmentsResponse;
         Atomic incremental_alter_configs(IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse;
         Atomic alter_configs(AlterConfigsRequest) -> AlterConfigsResponse;
+        Atomic alter_client_quotas(AlterClientQuotasRequest) -> AlterClientQuotasResponse;
         Splittable alter_partition(AlterPartitionRequest) -> AlterPartitionResponse;
         Atomic allocate_producer_ids(AllocateProducerIdsRequest) -> AllocateProducerIdsResponse;
         Splittable unregister_broker(UnregisterBrokerRequest) -> UnregisterBrokerResponse;
