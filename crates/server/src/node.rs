@@ -176,10 +176,15 @@ impl RunningNode {
             let limits = Arc::clone(&network.accept_limits);
             let (metadata, controller) = (&running.metadata, &running.controller);
             let start = BrokerRole::start(&broker, registration, metadata, controller, limits);
-            broker_role = Some(tokio::select! {
-                started = start => started?,
+            let started = tokio::select! {
+                started = start => started,
                 reason = ended(&mut fault) => return Err(StartError::Fault(reason)),
-            });
+            };
+            // Whoever waits for the quorum's thread hears of its end before its reason is known.
+            if matches!(&started, Err(error) if error.is_stopping()) {
+                return Err(StartError::Fault(ended(&mut fault).await));
+            }
+            broker_role = Some(started?);
             serve(&node, &network, &config, clients);
         }
         let roles = match (config.roles.broker, config.roles.controller) {

@@ -4,6 +4,7 @@
 //! All take the same way: mapped in `quorum/wire`, answered by the quorum's thread. KIP-595, KIP-630, KIP-853, KIP-996.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use ottla_model::ErrorCode;
 use ottla_protocol::api::add_raft_voter::AddRaftVoterRequest;
@@ -54,12 +55,7 @@ async fn ask<R: QuorumRequest>(
     let request = R::decode(&mut body, context.api_version)?;
     let response = match request.read() {
         _ if request.cluster_id().is_some_and(|id| id != node.cluster_id()) => {
-            tracing::warn!(
-                peer = %context.peer,
-                key = ?context.api_key,
-                cluster = request.cluster_id(),
-                "a node of another cluster was refused"
-            );
+            warn_of_stranger(context, request.cluster_id());
             R::refused(ErrorCode::InconsistentClusterId)
         }
         None => R::refused(ErrorCode::InvalidRequest),
@@ -69,4 +65,16 @@ async fn ask<R: QuorumRequest>(
         },
     };
     Answer::new(context, &response)
+}
+
+/// Now and then: strangers try again many times a second.
+fn warn_of_stranger(context: &RequestContext, cluster: Option<&str>) {
+    static LAST: AtomicI64 = AtomicI64::new(0);
+    const INTERVAL_MS: i64 = 60_000;
+    let (now, last) = (crate::clock::now().0, LAST.load(Ordering::Relaxed));
+    if now - last >= INTERVAL_MS
+        && LAST.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    {
+        tracing::warn!(peer = %context.peer, cluster, "a node of another cluster was refused");
+    }
 }

@@ -35,6 +35,17 @@ pub enum StartError {
     Handle(#[from] ControllerError),
 }
 
+impl StartError {
+    /// Whether it is only that the quorum's thread has ended.
+    pub fn is_stopping(&self) -> bool {
+        matches!(
+            self,
+            Self::Handle(ControllerError::Stopping)
+                | Self::Lifecycle(LifecycleError::Controller(ControllerError::Stopping))
+        )
+    }
+}
+
 /// A broker that is part of its cluster.
 pub struct BrokerRole {
     broker: Arc<Broker>,
