@@ -350,12 +350,17 @@ impl Controller {
         Outcome::new(result.unwrap_or_default(), response)
     }
 
-    /// Fences one broker whose session is over; empty if there is none. Called every eighth of a session, and again
-    /// at once when it fenced one: the next must see where that one's partitions went.
+    /// Fences one broker whose session is over; empty if there is none. Called when [`Self::next_session_end`] has
+    /// come, and again at once when it fenced one: the next must see where that one's partitions went.
     pub fn fence_stale_broker(&self, now: Millis) -> Vec<MetadataRecord> {
         let Some(id) = self.heartbeats.stale(now, self.config.node_id) else { return Vec::new() };
         tracing::info!(broker = id.0, "fencing a broker that has not been heard of");
         ClusterControl { state: &self.state(), heartbeats: &self.heartbeats }.fence(id)
+    }
+
+    /// When a broker is next to be fenced, if it is not heard of before.
+    pub fn next_session_end(&self) -> Option<Millis> {
+        self.heartbeats.next_end(self.config.node_id)
     }
 
     /// Moves leaders back to preferred replicas (`auto.leader.rebalance.enable`).

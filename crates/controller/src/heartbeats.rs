@@ -87,15 +87,21 @@ impl Heartbeats {
             .is_some_and(|session| !session.fenced && now - session.last_contact <= self.session_timeout_ms)
     }
 
-    /// The unfenced broker not heard of for longest, if its session is over. Not `own`, the one in this process:
-    /// it cannot have died, its thread was only late.
+    /// The unfenced broker not heard of for longest, and when that was. Not `own`, the one in this process: it cannot
+    /// have died, its thread was only late.
+    fn oldest(&self, own: NodeId) -> Option<(NodeId, Millis)> {
+        let others = self.brokers.iter().filter(|(id, session)| !session.fenced && **id != own);
+        others.map(|(&id, session)| (id, session.last_contact)).min_by_key(|&(_, last_contact)| last_contact)
+    }
+
+    /// The broker other than `own` whose session has been over for longest.
     pub fn stale(&self, now: Millis, own: NodeId) -> Option<NodeId> {
-        let oldest = self
-            .brokers
-            .iter()
-            .filter(|(id, session)| !session.fenced && **id != own)
-            .min_by_key(|(_, session)| session.last_contact);
-        oldest.map(|(&id, _)| id).filter(|&id| !self.has_valid_session(now, id))
+        self.oldest(own).map(|(id, _)| id).filter(|&id| !self.has_valid_session(now, id))
+    }
+
+    /// When the next session of a broker other than `own` will be over, unless the broker is heard of before.
+    pub fn next_end(&self, own: NodeId) -> Option<Millis> {
+        self.oldest(own).map(|(_, last_contact)| last_contact + self.session_timeout_ms + 1)
     }
 
     /// Lets a broker in controlled shutdown stop once all active brokers have applied `end`; only the first call
@@ -197,6 +203,7 @@ mod tests {
         heartbeats.register(Millis(0), ID, false);
         heartbeats.register(Millis(50), NodeId(2), true);
         assert_eq!(heartbeats.stale(Millis(9000), OWN), None);
+        assert_eq!((heartbeats.next_end(OWN), heartbeats.next_end(ID)), (Some(Millis(9001)), None));
         assert_eq!(heartbeats.stale(Millis(9001), OWN), Some(ID));
         heartbeats.set_fenced(ID, true);
         assert_eq!(heartbeats.stale(Millis(9001), OWN), None);

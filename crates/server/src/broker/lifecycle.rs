@@ -12,6 +12,7 @@ use ottla_protocol::api::broker_registration::{
     BrokerRegistrationRequest, BrokerRegistrationResponse, Feature, Listener,
 };
 
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::log_dir_states::LogDirStates;
@@ -61,6 +62,7 @@ pub struct BrokerLifecycle {
     interval: Duration,
     registration_timeout: Duration,
     log_dirs: Arc<LogDirStates>,
+    wish: Arc<Mutex<Wish>>,
 }
 
 impl BrokerLifecycle {
@@ -75,7 +77,8 @@ impl BrokerLifecycle {
             Duration::from_millis(config.lifecycle.initial_registration_timeout_ms.max(0) as u64);
         let epoch = Arc::new(AtomicI64::new(BrokerEpoch::NONE.0));
         let node_id = config.node_id;
-        Self { controller, metadata, node_id, epoch, interval, registration_timeout, log_dirs }
+        let wish = Arc::new(Mutex::new(Wish::Serve));
+        Self { controller, metadata, node_id, epoch, interval, registration_timeout, log_dirs, wish }
     }
 
     /// The epoch of the registration; none before [`Self::register`].
@@ -149,7 +152,7 @@ impl BrokerLifecycle {
     /// Says that the broker is ready; comes back when clients may see it.
     pub async fn unfence(&self) -> Result<(), LifecycleError> {
         loop {
-            let response = self.heartbeat(Wish::Serve).await?;
+            let response = self.heartbeat().await?;
             if response.error_code == 0 && !response.is_fenced {
                 return Ok(());
             }
@@ -162,7 +165,7 @@ impl BrokerLifecycle {
         loop {
             // A directory that fails is told at once.
             let _ = tokio::time::timeout(self.interval, self.log_dirs.changed.notified()).await;
-            match self.heartbeat(Wish::Serve).await {
+            match self.heartbeat().await {
                 Ok(response) if response.error_code != 0 => {
                     let code = ErrorCode::from_code(response.error_code);
                     tracing::warn!(?code, "the controller refused a heartbeat");
@@ -180,8 +183,9 @@ impl BrokerLifecycle {
 
     /// Asks to be let go: leaders move elsewhere where they can. Comes back when the broker may stop.
     pub async fn controlled_shutdown(&self) -> Result<(), LifecycleError> {
+        *self.wish.lock().await = Wish::ShutDown;
         loop {
-            let response = self.heartbeat(Wish::ShutDown).await?;
+            let response = self.heartbeat().await?;
             if response.should_shut_down || response.error_code != 0 {
                 return Ok(());
             }
@@ -189,13 +193,15 @@ impl BrokerLifecycle {
         }
     }
 
-    async fn heartbeat(&self, wish: Wish) -> Result<BrokerHeartbeatResponse, LifecycleError> {
+    /// One at a time: a late wish to serve would bring a broker back that has been let go.
+    async fn heartbeat(&self) -> Result<BrokerHeartbeatResponse, LifecycleError> {
+        let wish = self.wish.lock().await;
         let request = BrokerHeartbeatRequest {
             broker_id: self.node_id.0,
             broker_epoch: self.epoch().0,
             current_metadata_offset: self.metadata.offset().0,
             want_fence: false,
-            want_shut_down: wish == Wish::ShutDown,
+            want_shut_down: *wish == Wish::ShutDown,
             offline_log_dirs: self.log_dirs.failed(),
             cordoned_log_dirs: Some(Vec::new()),
         };

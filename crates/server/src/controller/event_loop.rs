@@ -269,10 +269,13 @@ impl ControllerThread {
     }
 
     fn tick(&mut self, now: Millis) -> Result<(), Fault> {
-        let due = self.active.as_mut().map(|active| active.due(now, &self.intervals)).unwrap_or_default();
-        if !due.is_empty() {
+        while let Some(active) = &mut self.active {
+            let records = active.due(now, &self.intervals);
+            if records.is_empty() {
+                break;
+            }
             let (release, atomicity): (Release, _) = (Box::new(|_| ()), Atomicity::Splittable);
-            self.perform(now, Decision { records: due, atomicity, kraft_version: None, release })?;
+            self.perform(now, Decision { records, atomicity, kraft_version: None, release })?;
         }
         if self.snapshots.clean(now, &mut self.driver)? {
             self.driver.snapshots_changed(now)?;

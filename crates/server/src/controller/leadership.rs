@@ -15,7 +15,6 @@ use crate::config::ServerConfig;
 pub(super) struct Intervals {
     /// 0: no records without effect.
     no_op_ms: i64,
-    fence_check_ms: i64,
     /// `None`: leaders stay where they are.
     balance_ms: Option<i64>,
     unclean_ms: i64,
@@ -26,7 +25,6 @@ impl Intervals {
         let balance_ms = config.lifecycle.leader_imbalance_check_interval_seconds.saturating_mul(1000);
         Self {
             no_op_ms: config.metadata_log.idle_interval_ms_max.into(),
-            fence_check_ms: (i64::from(config.lifecycle.session_timeout_ms) / 8).max(1),
             balance_ms: config.lifecycle.auto_leader_rebalance.then_some(balance_ms),
             unclean_ms: config.lifecycle.unclean_leader_election_interval_ms,
         }
@@ -40,7 +38,6 @@ pub(super) struct Active {
     /// Answers by the log end that must be committed first.
     pub pending: VecDeque<(Offset, Release)>,
     pub last_append: Millis,
-    next_fence_check: Millis,
     next_balance: Millis,
     next_unclean: Millis,
 }
@@ -62,21 +59,17 @@ impl Active {
             controller: Controller::new(now, config, image, log_end, registered_at, Random::from_seed(seed)),
             pending: VecDeque::new(),
             last_append: now,
-            next_fence_check: now,
             next_balance: now + intervals.balance_ms.unwrap_or(0),
             next_unclean: now + intervals.unclean_ms,
         }
     }
 
-    /// The records of what is to be done now: one thing at a time, as the next must see what this one changes. Where
-    /// there may be more to do, it is due again at once.
+    /// The records of what is to be done now: one thing at a time, as the next must see what this one changes. Asked
+    /// again until there is nothing more.
     pub fn due(&mut self, now: Millis, intervals: &Intervals) -> Vec<MetadataRecord> {
-        if now >= self.next_fence_check {
-            let records = self.controller.fence_stale_broker(now);
-            if !records.is_empty() {
-                return records;
-            }
-            self.next_fence_check = now + intervals.fence_check_ms;
+        let records = self.controller.fence_stale_broker(now);
+        if !records.is_empty() {
+            return records;
         }
         if let Some(interval) = intervals.balance_ms.filter(|_| now >= self.next_balance) {
             let records = self.controller.balance_leaders();
@@ -110,7 +103,8 @@ impl Active {
             interval => self.last_append + interval,
         };
         let balance = intervals.balance_ms.map_or(Millis::MAX, |_| self.next_balance);
-        no_op.min(self.next_fence_check).min(balance).min(self.next_unclean)
+        let session_end = self.controller.next_session_end().unwrap_or(Millis::MAX);
+        no_op.min(session_end).min(balance).min(self.next_unclean)
     }
 
     /// Lets go the answers whose records are committed.
