@@ -177,15 +177,38 @@ impl Cluster {
     }
 
     async fn describe_quorum(&self, asked: usize) -> DescribeQuorumResponsePartitionData {
-        let partition = DescribeQuorumRequestPartitionData { partition_index: 0 };
-        let topic = DescribeQuorumRequestTopicData {
-            topic_name: "__cluster_metadata".into(),
-            partitions: vec![partition],
-        };
-        let request = DescribeQuorumRequest { topics: vec![topic] };
+        let request = describe_quorum_request();
         let mut response = within(self.client(asked).await.call(&request)).await.unwrap();
         response.topics[0].partitions.remove(0)
     }
+
+    /// Which controllers say in each version of DescribeQuorum that they lead.
+    async fn claims(&self) -> Vec<usize> {
+        let request = describe_quorum_request();
+        let mut claims = Vec::new();
+        for (node, _) in self.running() {
+            let mut client = self.controller_client(node).await;
+            for version in 0..=2 {
+                client.send_version(&request, version).unwrap();
+                let response = within(client.receive::<DescribeQuorumRequest>()).await.unwrap();
+                let partition = &response.topics[0].partitions[0];
+                match ErrorCode::from_code(partition.error_code) {
+                    Some(ErrorCode::None) => claims.push(node),
+                    code => assert_eq!(code, Some(ErrorCode::NotLeaderOrFollower)),
+                }
+            }
+        }
+        claims
+    }
+}
+
+fn describe_quorum_request() -> DescribeQuorumRequest {
+    let partition = DescribeQuorumRequestPartitionData { partition_index: 0 };
+    let topic = DescribeQuorumRequestTopicData {
+        topic_name: "__cluster_metadata".into(),
+        partitions: vec![partition],
+    };
+    DescribeQuorumRequest { topics: vec![topic] }
 }
 
 async fn connect(port: u16) -> NodeClient {
@@ -212,6 +235,7 @@ async fn fail_over(quorum: Voters) {
         epoch = described.leader_epoch;
         let voters: Vec<i32> = described.current_voters.iter().map(|voter| voter.replica_id).collect();
         assert_eq!((voters, described.observers.len()), (vec![1, 2, 3], 0));
+        assert_eq!(cluster.claims().await, [active; 3]);
         cluster.stop(active).await;
         assert_ne!(cluster.active().await, active);
         cluster.create_topic(asked, &format!("without-{round}")).await;
