@@ -14,7 +14,12 @@ pub struct FollowerState {
     phase: Phase,
     /// Not to be fetched before.
     delayed_until: Millis,
+    /// Delays in a row without anything taken over in between.
+    failures: u32,
 }
+
+/// The first delay after a failure; each further one is twice as long, up to the configured back-off.
+const BACKOFF_MS_MIN: i64 = 5;
 
 /// What a follower does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +57,7 @@ pub enum Step {
     Truncate(EpochEnd),
     /// Ask the leader where its log ends: if before this one's end, an unclean election took records away and the log
     /// is cut there. Else ask where it begins: behind this one's end, the log restarts there. Then
-    /// [`FollowerState::advance`], or [`FollowerState::delay`] if the leader does not answer.
+    /// [`FollowerState::advance`], or [`FollowerState::fail`] if the leader does not answer.
     AskForEnds,
     /// Ask again later; the error is worth a line.
     Retry(ErrorCode),
@@ -63,7 +68,14 @@ pub enum Step {
 impl FollowerState {
     /// Follows from now on, in `leader_epoch`. `log_end` and `last_epoch` are the log's.
     pub fn new(leader_epoch: LeaderEpoch, log_end: Offset, last_epoch: LeaderEpoch) -> Self {
-        Self { leader_epoch, offset: log_end, last_epoch, phase: Phase::Fetching, delayed_until: Millis(0) }
+        Self {
+            leader_epoch,
+            offset: log_end,
+            last_epoch,
+            phase: Phase::Fetching,
+            delayed_until: Millis(0),
+            failures: 0,
+        }
     }
 
     pub fn leader_epoch(&self) -> LeaderEpoch {
@@ -118,7 +130,7 @@ impl FollowerState {
                 Step::Stop
             }
             Answer::Failed(error) => {
-                self.delay(now, backoff_ms);
+                self.fail(now, backoff_ms);
                 Step::Retry(error)
             }
         })
@@ -128,14 +140,22 @@ impl FollowerState {
     pub fn advance(&mut self, log_end: Offset, last_epoch: LeaderEpoch) {
         self.offset = log_end;
         self.last_epoch = last_epoch;
+        self.failures = 0;
         if self.phase == Phase::OutOfRange {
             self.phase = Phase::Fetching;
         }
     }
 
-    /// Not fetched for `backoff_ms`.
-    pub fn delay(&mut self, now: Millis, backoff_ms: i64) {
-        self.delayed_until = now + backoff_ms;
+    /// Not fetched for a while, the longer the more often it failed, but for `backoff_ms` at most: after a change of
+    /// leaders the new one often hears of it a moment later than its followers.
+    pub fn fail(&mut self, now: Millis, backoff_ms: i64) {
+        self.hold(now + (BACKOFF_MS_MIN << self.failures.min(20)).min(backoff_ms));
+        self.failures += 1;
+    }
+
+    /// Not fetched before `until`.
+    pub fn hold(&mut self, until: Millis) {
+        self.delayed_until = until;
         if self.phase == Phase::OutOfRange {
             self.phase = Phase::Fetching;
         }

@@ -69,6 +69,7 @@ use ottla_protocol::{
 };
 use ottla_transport::{FileRange, Outgoing};
 use thiserror::Error;
+use tokio::sync::Notify;
 
 use crate::controller::client::Forwarded;
 use crate::node::Node;
@@ -97,6 +98,8 @@ pub struct RequestContext {
     pub peer: SocketAddr,
     /// The listener that the request came in on.
     pub listener: Arc<str>,
+    /// Told when the peer has sent more, so that a request which only waits may end.
+    pub hurry: Option<Arc<Notify>>,
 }
 
 impl RequestContext {

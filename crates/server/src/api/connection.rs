@@ -46,6 +46,7 @@ pub async fn serve(
         client_id: None,
         pending: VecDeque::new(),
         completed: Arc::new(Notify::new()),
+        hurry: Arc::new(Notify::new()),
     };
     match session.run(stopping).await {
         Ok(()) => {}
@@ -69,6 +70,8 @@ struct Session {
     pending: VecDeque<PendingProduce>,
     /// Told when one of `pending` completes on another thread.
     completed: Arc<Notify>,
+    /// Told when something comes behind a fetch that waits.
+    hurry: Arc<Notify>,
 }
 
 /// What ended a wait.
@@ -152,7 +155,10 @@ impl Session {
             self.enter_shards(entered);
             self.wait_for_pending().await?;
             entered = 0;
-            let answer = super::dispatch(&self.listener, context, body).await.map_err(io::Error::from)?;
+            let answer = match context.api_key {
+                ApiKey::Fetch => self.answer_fetch(context, body).await?,
+                _ => super::dispatch(&self.listener, context, body).await.map_err(io::Error::from)?,
+            };
             self.queue(answer);
             if self.connection.outgoing().len() >= OUTGOING_BYTES_MAX {
                 self.connection.flush().await?;
@@ -160,6 +166,34 @@ impl Session {
         }
         self.enter_shards(entered);
         self.answer_completed()
+    }
+
+    /// A fetch may wait for long. What comes behind it is taken in meanwhile, and a follower that has sent more is
+    /// answered at once.
+    async fn answer_fetch(&mut self, mut context: RequestContext, body: Decoder) -> io::Result<Answer> {
+        self.connection.make_room().await?;
+        context.hurry = Some(Arc::clone(&self.hurry));
+        let listener = Arc::clone(&self.listener);
+        let mut answering = pin!(super::dispatch(&listener, context, body));
+        let (connection, hurry) = (&mut self.connection, &self.hurry);
+        let mut received = false;
+        poll_fn(|cx| {
+            if let Poll::Ready(answer) = answering.as_mut().poll(cx) {
+                return Poll::Ready(answer.map_err(io::Error::from));
+            }
+            // What was queued before is not held up by the wait.
+            if let Poll::Ready(result) = connection.poll_flush(cx) {
+                result?;
+            }
+            if !received && let Poll::Ready(more) = connection.poll_receive(cx) {
+                received = true;
+                if more? == Received::Bytes {
+                    hurry.notify_one();
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     fn parse(&mut self, frame: Bytes) -> Result<(RequestContext, Decoder), Rejected> {
@@ -176,6 +210,7 @@ impl Session {
             client_id: self.client_id.clone(),
             peer: self.peer,
             listener: Arc::clone(&self.listener.name),
+            hurry: None,
         };
         Ok((context, body))
     }

@@ -80,6 +80,7 @@ async fn open(
         client_id: header.client_id,
         peer: SocketAddr::new(peer, 0),
         listener: Arc::clone(&context.listener),
+        hurry: None,
     };
     let answer =
         Box::pin(super::dispatch(listener, context, inner)).await.map_err(|rejected| match rejected {
@@ -136,6 +137,7 @@ mod tests {
             client_id: Some("c".into()),
             peer: "127.0.0.1:1234".parse().unwrap(),
             listener: "PLAINTEXT".into(),
+            hurry: None,
         };
         let sealed = seal(&context, &Bytes::from_static(b"body")).unwrap();
         assert_eq!(&sealed.request_data[..], b"\0\x14\0\x06\0\0\0\x05\0\x01c\0body");

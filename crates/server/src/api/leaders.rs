@@ -245,6 +245,7 @@ mod tests {
             client_id: None,
             peer: "127.0.0.1:1".parse().unwrap(),
             listener: "EXTERNAL".into(),
+            hurry: None,
         };
         let wrong = |index| produce::PartitionProduceResponse { index, error_code: 6, ..Default::default() };
         let responses = vec![produce::TopicProduceResponse {

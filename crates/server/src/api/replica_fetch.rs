@@ -22,6 +22,12 @@ use crate::broker::replication_quota::Side;
 use crate::broker::shard::{Shard, Work};
 use crate::clock;
 
+/// A round costs the same whatever it brings: of a busy leader a follower takes so much at once, or what a moment
+/// brings. One that is given little at a time is not busy, and gets it at once.
+const COLLECTED_BYTES: u64 = 64 * 1024;
+const BUSY_BYTES: u64 = 32 * 1024;
+const COLLECT_TIME: Duration = Duration::from_millis(1);
+
 pub async fn answer(
     broker: &Arc<Broker>,
     context: &RequestContext,
@@ -47,16 +53,32 @@ pub async fn answer(
     reader.note_progress(&fetch);
     let mut places = fetch.named.clone();
     let ready = Arc::clone(&fetch.session.ready);
+    let mut collected = false;
     let found = loop {
         ready.take(&mut places);
         let found = reader.read(&fetch, &mut places);
+        let is_little = found.bytes > 0 && found.bytes < COLLECTED_BYTES && !found.urgent;
+        if is_little && !collected && fetch.session.lock().last_bytes >= BUSY_BYTES {
+            collected = true;
+            tokio::time::sleep(COLLECT_TIME).await;
+            continue;
+        }
         if found.answers(reader.min_bytes) || Instant::now() >= deadline {
             break found;
         }
         if ready.begin_wait() {
-            let _ = tokio::time::timeout_at(deadline, ready.changed.notified()).await;
+            let changed = tokio::time::timeout_at(deadline, ready.changed.notified());
+            match &context.hurry {
+                Some(hurry) => tokio::select! {
+                    _ = changed => {}
+                    // The follower has more to ask for.
+                    () = hurry.notified() => break found,
+                },
+                None => drop(changed.await),
+            }
         }
     };
+    fetch.session.lock().last_bytes = found.bytes;
     let (session_id, responses) = fetch.finish(found.partitions);
     let response = FetchResponse { session_id, responses, ..Default::default() };
     Answer::with_files(context, &response, found.files.0)

@@ -42,6 +42,8 @@ pub struct SessionState {
     places: HashMap<(TopicKey, i32), u32, RandomState>,
     /// Where reading begins, so that none starves.
     first: u32,
+    /// What the last answer brought.
+    pub last_bytes: u64,
 }
 
 /// One partition of a session.
@@ -129,6 +131,7 @@ impl ReplicaSession {
             partitions: Vec::new(),
             places: HashMap::default(),
             first: 0,
+            last_bytes: 0,
         };
         Self { replica, ready: Arc::default(), state: Mutex::new(state) }
     }

@@ -32,8 +32,8 @@ const QUICK: &str = "controller.quorum.fetch.timeout.ms=600\ncontroller.quorum.e
     broker.heartbeat.interval.ms=100\nbroker.session.timeout.ms=1500\noffsets.topic.replication.factor=1\n";
 
 /// Combined nodes 1, 2, … on directories of this test.
-struct Cluster {
-    dir: TempDir,
+pub struct Cluster {
+    pub dir: TempDir,
     /// Controllers' and clients' ports.
     ports: Vec<(u16, u16)>,
     quorum: Voters,
@@ -42,7 +42,7 @@ struct Cluster {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Voters {
+pub enum Voters {
     Static,
     Dynamic,
 }
@@ -54,7 +54,7 @@ fn free_ports(count: usize) -> Vec<u16> {
 }
 
 impl Cluster {
-    async fn start(count: usize, quorum: Voters, extra: &str) -> Self {
+    pub async fn start(count: usize, quorum: Voters, extra: &str) -> Self {
         let free = free_ports(count * 2);
         let ports = free.chunks(2).map(|pair| (pair[0], pair[1])).collect();
         let nodes = (0..count).map(|_| None).collect();
@@ -119,19 +119,19 @@ impl Cluster {
         storage::format(&RealDisk, &self.config(node), &options, Millis(1_795_364_503_039), new_id).unwrap();
     }
 
-    fn node(&self, node: usize) -> &RunningNode {
+    pub fn node(&self, node: usize) -> &RunningNode {
         self.nodes[node - 1].as_ref().expect("the node runs")
     }
 
-    fn running(&self) -> impl Iterator<Item = (usize, &RunningNode)> {
+    pub fn running(&self) -> impl Iterator<Item = (usize, &RunningNode)> {
         self.nodes.iter().enumerate().filter_map(|(index, node)| Some((index + 1, node.as_ref()?)))
     }
 
-    async fn stop(&mut self, node: usize) {
+    pub async fn stop(&mut self, node: usize) {
         self.nodes[node - 1].take().expect("the node runs").stop().await;
     }
 
-    async fn launch(&mut self, node: usize) {
+    pub async fn launch(&mut self, node: usize) {
         self.nodes[node - 1] = Some(RunningNode::start(self.config(node)).await.unwrap());
     }
 
@@ -148,7 +148,7 @@ impl Cluster {
         within(waits.join_next()).await.expect("a node runs").unwrap()
     }
 
-    async fn client(&self, node: usize) -> NodeClient {
+    pub async fn client(&self, node: usize) -> NodeClient {
         connect(self.ports[node - 1].1).await
     }
 
@@ -157,7 +157,7 @@ impl Cluster {
     }
 
     /// Has a broker create a topic, and waits until all nodes know it.
-    async fn create_topic(&self, asked: usize, name: &str) {
+    pub async fn create_topic(&self, asked: usize, name: &str) {
         let request = CreateTopicsRequest { timeout_ms: 30_000, ..create(name, 1) };
         let response = within(self.client(asked).await.call(&request)).await.unwrap();
         assert_eq!(response.topics[0].error_code, 0, "{response:?}");
@@ -216,7 +216,7 @@ async fn connect(port: u16) -> NodeClient {
     NodeClient::connect(&RpcNetwork::new(), &address, "test", PATIENCE).await.unwrap()
 }
 
-async fn within<T>(future: impl Future<Output = T>) -> T {
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it does not hang")
 }
 

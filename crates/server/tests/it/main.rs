@@ -7,6 +7,7 @@ mod golden_metadata;
 mod node;
 mod quorum;
 mod quorum_crash;
+mod replicas;
 mod replication;
 mod rpc;
 mod storage;

@@ -33,6 +33,13 @@ const EARLIEST: i64 = -2;
 /// How long a partition waits when its quota is used up, before it is looked at again.
 const THROTTLED_MS: i64 = 100;
 
+/// The first wait after a failure; each further one is twice as long, up to `replica.fetch.backoff.ms`.
+const BACKOFF_MS_MIN: i64 = 5;
+
+fn backoff_ms(failures: u32, backoff_ms_max: i64) -> i64 {
+    (BACKOFF_MS_MIN << failures.min(20)).min(backoff_ms_max.max(1))
+}
+
 type Written = (PartitionKey, Result<FollowerLog, FollowError>);
 
 struct Fetcher {
@@ -40,8 +47,8 @@ struct Fetcher {
     broker: Arc<Broker>,
     session: FetchSession,
     client: Option<NodeClient>,
-    /// The leader cannot be reached, which was said once.
-    failing: bool,
+    /// Rounds in a row that came to nothing; the first is worth a line.
+    failures: u32,
     /// Records of a throttled partition have come: from then on the quota is looked at.
     any_throttled: bool,
     written: (mpsc::UnboundedSender<Written>, mpsc::UnboundedReceiver<Written>),
@@ -71,27 +78,32 @@ pub async fn run(
         broker: owner,
         session: FetchSession::default(),
         client: None,
-        failing: false,
+        failures: 0,
         any_throttled: false,
         written: mpsc::unbounded_channel(),
     };
     debug!(leader = leader.0, number, "fetcher starts");
     while upgrade(&broker, &inbox).is_some() {
-        fetcher.take(&inbox);
-        let now = clock::now();
-        let limits = fetcher.limits(now);
-        let Some(request) = fetcher.session.next_request(now, limits) else {
-            fetcher.rest(&inbox, now).await;
-            continue;
-        };
-        if let Err(error) = fetcher.round(&network, request).await {
-            fetcher.failed(&error);
-            let backoff = fetcher.backoff();
-            let _ = tokio::time::timeout(backoff, inbox.told.notified()).await;
-        } else if std::mem::take(&mut fetcher.failing) {
-            info!(leader = leader.0, "replicating again");
+        match fetcher.round(&network, &inbox).await {
+            Ok(Round::Idle) => fetcher.rest(&inbox).await,
+            Ok(Round::Fetched) => {
+                if std::mem::take(&mut fetcher.failures) > 0 {
+                    info!(leader = leader.0, "replicating again");
+                }
+            }
+            Err(error) => {
+                let backoff = fetcher.failed(&error);
+                let _ = tokio::time::timeout(backoff, inbox.told.notified()).await;
+            }
         }
     }
+}
+
+/// What a round came to.
+enum Round {
+    Fetched,
+    /// There is nothing to ask for.
+    Idle,
 }
 
 impl Fetcher {
@@ -116,16 +128,14 @@ impl Fetcher {
     }
 
     /// Waits for a command, or for a delayed partition's time.
-    async fn rest(&mut self, inbox: &Inbox, now: Millis) {
+    async fn rest(&mut self, inbox: &Inbox) {
         if self.session.is_empty() {
             self.client = None;
         }
-        match self.session.next_due() {
-            Some(due) => {
-                let delay = Duration::from_millis((due - now).max(1) as u64);
-                let _ = tokio::time::timeout(delay, inbox.told.notified()).await;
-            }
-            None => inbox.told.notified().await,
+        let due = self.session.next_due();
+        tokio::select! {
+            () = inbox.told.notified() => {}
+            () = sleep_until(due), if due.is_some() => {}
         }
     }
 
@@ -133,42 +143,74 @@ impl Fetcher {
         self.broker.config.replication.fetch_backoff_ms.into()
     }
 
-    fn backoff(&self) -> Duration {
-        Duration::from_millis(self.backoff_ms().max(1) as u64)
+    /// After how long to try again.
+    fn failed(&mut self, error: &RoundError) -> Duration {
+        self.client = None;
+        self.session.reset();
+        match self.failures {
+            0 => warn!(leader = self.leader.0, %error, "cannot replicate from this broker"),
+            _ => debug!(leader = self.leader.0, %error, "cannot replicate"),
+        }
+        self.failures = self.failures.saturating_add(1);
+        Duration::from_millis(backoff_ms(self.failures, self.backoff_ms()) as u64)
     }
 
-    fn failed(&mut self, error: &RoundError) {
-        // A session that the leader has forgotten is opened again.
-        if !matches!(error, RoundError::Refused(_)) {
-            self.client = None;
-            self.session.reset();
+    /// One request, unless one is under way, and the answer to the oldest. What is told meanwhile is asked for at once.
+    async fn round(&mut self, network: &RpcNetwork, inbox: &Inbox) -> Result<Round, RoundError> {
+        self.take(inbox);
+        let is_waiting = self.client.as_ref().is_some_and(|client| client.in_flight() > 0);
+        if !is_waiting {
+            let Some(request) = self.next_request() else { return Ok(Round::Idle) };
+            self.send(network, &request).await?;
+        } else if let Some(request) = self.news() {
+            self.send(network, &request).await?;
         }
-        if std::mem::replace(&mut self.failing, true) {
-            debug!(leader = self.leader.0, %error, "cannot replicate");
-        } else {
-            warn!(leader = self.leader.0, %error, "cannot replicate from this broker");
-        }
+        let response = loop {
+            let due = self.session.next_due();
+            let Some(client) = &mut self.client else { return Err(RoundError::Unknown) };
+            let may_ask = self.session.is_open() && client.in_flight() == 1;
+            tokio::select! {
+                biased;
+                response = client.receive::<FetchRequest>() => break response?,
+                () = inbox.told.notified(), if may_ask => {}
+                () = sleep_until(due), if may_ask && due.is_some() => {}
+            }
+            self.take(inbox);
+            if let Some(request) = self.news() {
+                self.send(network, &request).await?;
+            }
+        };
+        self.session.answered(response.error_code, response.session_id).map_err(RoundError::Refused)?;
+        self.take_answer(response).await?;
+        Ok(Round::Fetched)
     }
 
-    async fn round(&mut self, network: &RpcNetwork, mut request: FetchRequest) -> Result<(), RoundError> {
+    /// A request behind one that is under way, if there is something to say that it does not say.
+    fn news(&mut self) -> Option<FetchRequest> {
+        let has_news = self.session.is_open() && self.session.has_news(clock::now());
+        if has_news { self.next_request() } else { None }
+    }
+
+    fn next_request(&mut self) -> Option<FetchRequest> {
+        let now = clock::now();
+        let limits = self.limits(now);
+        let mut request = self.session.next_request(now, limits)?;
         let config = &self.broker.config.replication;
         request.replica_state =
             ReplicaState { replica_id: self.broker.node_id.0, replica_epoch: self.broker.epoch().0 };
         request.max_wait_ms = config.fetch_wait_ms_max;
         request.min_bytes = config.fetch_bytes_min;
         request.max_bytes = config.fetch_response_bytes_max;
+        Some(request)
+    }
+
+    async fn send(&mut self, network: &RpcNetwork, request: &FetchRequest) -> Result<(), RoundError> {
         let client = match &mut self.client {
             Some(client) => client,
             empty => empty.insert(connect(&self.broker, self.leader, network).await?),
         };
-        let response = client.call(&request).await?;
-        if let Err(error) = self.session.answered(response.error_code, response.session_id) {
-            return match error {
-                ErrorCode::FetchSessionIdNotFound | ErrorCode::InvalidFetchSessionEpoch => Ok(()),
-                error => Err(RoundError::Refused(error)),
-            };
-        }
-        self.take_answer(response).await
+        client.send(request)?;
+        Ok(client.flush().await?)
     }
 
     /// Hands what came to the shards, and waits until it is written.
@@ -212,7 +254,7 @@ impl Fetcher {
     ) -> Option<Task> {
         let (leader, backoff_ms) = (self.leader.0, self.backoff_ms());
         let followed = self.session.get(&key)?;
-        let (epoch, offset) = (followed.state.leader_epoch(), followed.state.offset());
+        let (epoch, offset) = followed.asked;
         let name = &followed.handle.name;
         if followed.handle.is_throttled(Side::Follower) {
             self.any_throttled = true;
@@ -239,7 +281,7 @@ impl Fetcher {
                 })),
                 Err(error) => {
                     warn!(partition = %name, leader, %offset, %error, "the leader sent a corrupt batch: refused");
-                    followed.state.delay(now, backoff_ms);
+                    followed.state.fail(now, backoff_ms);
                     self.session.touch(key);
                     None
                 }
@@ -286,7 +328,7 @@ impl Fetcher {
             }
             Err(error) => {
                 warn!(partition = %followed.handle.name, leader, %error, "cannot take what the leader sent");
-                followed.state.delay(clock::now(), backoff_ms);
+                followed.state.fail(clock::now(), backoff_ms);
             }
         }
         self.session.touch(key);
@@ -316,7 +358,7 @@ impl Fetcher {
                 debug!(partition = %handle.name, %error, "the leader does not tell the range of its log");
                 let backoff_ms = self.backoff_ms();
                 if let Some(followed) = self.session.get(&key) {
-                    followed.state.delay(clock::now(), backoff_ms);
+                    followed.state.fail(clock::now(), backoff_ms);
                 }
             }
         }
@@ -344,6 +386,10 @@ impl Fetcher {
             ..Default::default()
         };
         let Some(client) = &mut self.client else { return Err(RoundError::Unknown) };
+        // A fetch that is under way is answered before; its answer is passed over, and what it brought comes again.
+        if client.in_flight() > 0 {
+            self.session.reset();
+        }
         let response = client.call(&request).await?;
         let answer = response.topics.iter().flat_map(|topic| &topic.partitions).next();
         Ok(match answer.map(|answer| (answer.offset, answer.error_code)) {
@@ -352,6 +398,11 @@ impl Fetcher {
             None => Err(ErrorCode::UnknownServerError),
         })
     }
+}
+
+async fn sleep_until(due: Option<Millis>) {
+    let delay_ms = due.map_or(0, |due| (due - clock::now()).max(1));
+    tokio::time::sleep(Duration::from_millis(delay_ms as u64)).await;
 }
 
 /// What a shard is to do with a follower's partition.

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ottla_model::{ErrorCode, LeaderEpoch, Millis, NodeId};
+use ottla_model::{ErrorCode, LeaderEpoch, Millis, NodeId, Offset};
 use ottla_protocol::Str;
 use ottla_protocol::api::fetch::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic};
 use ottla_replication::{FollowerState, Phase};
@@ -19,6 +19,8 @@ pub struct Followed {
     pub handle: Arc<PartitionHandle>,
     pub state: FollowerState,
     in_session: bool,
+    /// What the leader's next answer is about: where it was last asked to read, in which epoch.
+    pub asked: (LeaderEpoch, Offset),
     /// Its log start as the leader knows it.
     sent_log_start: i64,
 }
@@ -60,7 +62,8 @@ impl FetchSession {
                 known.state = state;
             }
             None => {
-                let followed = Followed { handle, state, in_session: false, sent_log_start: -1 };
+                let asked = (LeaderEpoch::NONE, Offset::NONE);
+                let followed = Followed { handle, state, in_session: false, asked, sent_log_start: -1 };
                 self.partitions.insert(key, followed);
             }
         }
@@ -98,6 +101,13 @@ impl FetchSession {
         }
     }
 
+    /// Whether the next request names anything.
+    pub fn has_news(&self, now: Millis) -> bool {
+        !self.changed.is_empty()
+            || !self.forgotten.is_empty()
+            || self.next_due().is_some_and(|due| due <= now)
+    }
+
     /// When the first of the delayed partitions is due.
     pub fn next_due(&self) -> Option<Millis> {
         self.delayed.iter().filter_map(|key| self.partitions.get(key)).map(|p| p.state.delayed_until()).min()
@@ -132,7 +142,7 @@ impl FetchSession {
             if let Some(until) = limits.throttled_until
                 && followed.is_held_back(limits.node_id)
             {
-                followed.state.delay(now, until - now);
+                followed.state.hold(until);
             }
             if followed.state.is_ready(now) {
                 if !std::mem::replace(&mut followed.in_session, true) {
@@ -168,6 +178,7 @@ impl FetchSession {
             FetchRequest { session_id: self.id, session_epoch: self.epoch, topics, ..Default::default() };
         if self.epoch > 0 {
             request.forgotten_topics_data = self.take_forgotten();
+            self.epoch = if self.epoch == i32::MAX { 1 } else { self.epoch + 1 };
         }
         self.forgotten.clear();
         Some(request)
@@ -192,6 +203,11 @@ impl FetchSession {
         topics
     }
 
+    /// Whether a request may follow another that is not answered yet: its session is known.
+    pub fn is_open(&self) -> bool {
+        self.epoch > 0
+    }
+
     /// Takes the leader's word on the session. Errors: what ends it.
     pub fn answered(&mut self, error_code: i16, session_id: i32) -> Result<(), ErrorCode> {
         match ErrorCode::from_code(error_code) {
@@ -204,9 +220,8 @@ impl FetchSession {
         if session_id == 0 {
             // The leader keeps no session: everything is named each time.
             self.reset();
-        } else {
-            self.id = session_id;
-            self.epoch = if self.epoch == i32::MAX { 1 } else { self.epoch + 1 };
+        } else if self.epoch == 0 {
+            (self.id, self.epoch) = (session_id, 1);
         }
         Ok(())
     }
@@ -218,6 +233,7 @@ impl Followed {
     }
 
     fn request(&mut self, limits: FetchLimits) -> FetchPartition {
+        self.asked = (self.state.leader_epoch(), self.state.offset());
         self.sent_log_start = self.handle.log_start_offset().0;
         FetchPartition {
             partition: self.handle.name.partition,
