@@ -33,7 +33,19 @@ pub fn normalised(text: &str, words: &[(String, String)]) -> String {
     for (pattern, word) in rules {
         text = pattern.replace_all(&text, *word).into_owned();
     }
-    text
+    with_sorted_isr(&text)
+}
+
+/// In-sync replicas are a set: which order they come in depends on who came first.
+fn with_sorted_isr(text: &str) -> String {
+    static ISR: OnceLock<Regex> = OnceLock::new();
+    let isr = ISR.get_or_init(|| Regex::new(r"Isr: [\d,]+").expect("a valid pattern"));
+    isr.replace_all(text, |found: &regex::Captures<'_>| {
+        let mut ids: Vec<&str> = found[0]["Isr: ".len()..].split(',').collect();
+        ids.sort_unstable();
+        format!("Isr: {}", ids.join(","))
+    })
+    .into_owned()
 }
 
 /// Masks every number, for throughput figures.
