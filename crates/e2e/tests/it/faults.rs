@@ -107,6 +107,8 @@ fn nemesis() -> Result<()> {
     shape.disk = Disk::Loop(192);
     let mut cluster = Cluster::start(&shape)?;
     cluster.create_topic(TOPIC, 3, 3)?;
+    // Nothing is ever written here: its replicas have to come back in sync all the same.
+    cluster.create_topic("idle", 6, 3)?;
     let home = cluster.node(1).home().to_owned();
     let mut load = Load::over(&cluster.bootstrap(), &home, TOPIC)?;
     load.await_progress(500)?;
