@@ -60,7 +60,7 @@ async fn ask<R: QuorumRequest>(
         }
         None => R::refused(ErrorCode::InvalidRequest),
         Some(request) => match node.controller().ask_quorum(request).await {
-            Ok(reply) => R::answer(reply, &context.listener),
+            Ok(reply) => R::answer(reply, &context.listener, context.api_version),
             Err(_) => R::refused(ErrorCode::BrokerNotAvailable),
         },
     };

@@ -44,8 +44,8 @@ pub trait QuorumRequest: Request {
     /// The answer to a request that never reached the quorum.
     fn refused(error: ErrorCode) -> Self::Response;
 
-    /// The quorum's answer; `listener` is the one that the request came in on.
-    fn answer(reply: Reply, listener: &str) -> Self::Response;
+    /// The quorum's answer to a request of `version` that came in on `listener`.
+    fn answer(reply: Reply, listener: &str, version: i16) -> Self::Response;
 }
 
 /// The only entry, if there is only one.
@@ -81,8 +81,9 @@ fn leader_endpoint<'a>(reply: &'a Reply, listener: &str) -> Option<(NodeId, &'a 
 }
 
 macro_rules! node_endpoints {
-    ($api:ident, $reply:expr, $listener:expr) => {
+    ($api:ident, $reply:expr, $listener:expr, $allowed:expr) => {
         leader_endpoint($reply, $listener)
+            .filter(|_| $allowed)
             .map(|(id, endpoint)| $api::NodeEndpoint {
                 node_id: id.0,
                 host: Str::from(&endpoint.host),
@@ -131,7 +132,7 @@ impl QuorumRequest for VoteRequest {
         VoteResponse { error_code: error.code(), ..Default::default() }
     }
 
-    fn answer(reply: Reply, listener: &str) -> VoteResponse {
+    fn answer(reply: Reply, listener: &str, version: i16) -> VoteResponse {
         let partition = VoteResponsePartitionData {
             partition_index: 0,
             error_code: reply.response.error.code(),
@@ -145,7 +146,7 @@ impl QuorumRequest for VoteRequest {
                 topic_name: METADATA_TOPIC.into(),
                 partitions: vec![partition],
             }],
-            node_endpoints: node_endpoints!(vote, &reply, listener),
+            node_endpoints: node_endpoints!(vote, &reply, listener, version >= 1),
         }
     }
 }
@@ -170,7 +171,7 @@ impl QuorumRequest for BeginQuorumEpochRequest {
         BeginQuorumEpochResponse { error_code: error.code(), ..Default::default() }
     }
 
-    fn answer(reply: Reply, listener: &str) -> BeginQuorumEpochResponse {
+    fn answer(reply: Reply, listener: &str, version: i16) -> BeginQuorumEpochResponse {
         let partition = BeginQuorumEpochResponsePartitionData {
             partition_index: 0,
             error_code: reply.response.error.code(),
@@ -183,7 +184,7 @@ impl QuorumRequest for BeginQuorumEpochRequest {
                 topic_name: METADATA_TOPIC.into(),
                 partitions: vec![partition],
             }],
-            node_endpoints: node_endpoints!(begin_quorum_epoch, &reply, listener),
+            node_endpoints: node_endpoints!(begin_quorum_epoch, &reply, listener, version >= 1),
         }
     }
 }
@@ -213,7 +214,7 @@ impl QuorumRequest for EndQuorumEpochRequest {
         EndQuorumEpochResponse { error_code: error.code(), ..Default::default() }
     }
 
-    fn answer(reply: Reply, listener: &str) -> EndQuorumEpochResponse {
+    fn answer(reply: Reply, listener: &str, version: i16) -> EndQuorumEpochResponse {
         let partition = EndQuorumEpochResponsePartitionData {
             partition_index: 0,
             error_code: reply.response.error.code(),
@@ -226,7 +227,7 @@ impl QuorumRequest for EndQuorumEpochRequest {
                 topic_name: METADATA_TOPIC.into(),
                 partitions: vec![partition],
             }],
-            node_endpoints: node_endpoints!(end_quorum_epoch, &reply, listener),
+            node_endpoints: node_endpoints!(end_quorum_epoch, &reply, listener, version >= 1),
         }
     }
 }
@@ -259,10 +260,10 @@ impl QuorumRequest for FetchRequest {
         FetchResponse { error_code: error.code(), ..Default::default() }
     }
 
-    fn answer(reply: Reply, listener: &str) -> FetchResponse {
+    fn answer(reply: Reply, listener: &str, version: i16) -> FetchResponse {
         let current_leader =
             LeaderIdAndEpoch { leader_id: leader_id(&reply), leader_epoch: leader_epoch(&reply) };
-        let node_endpoints = node_endpoints!(fetch, &reply, listener);
+        let node_endpoints = node_endpoints!(fetch, &reply, listener, version >= 16);
         let mut partition = PartitionData {
             error_code: reply.response.error.code(),
             high_watermark: -1,
@@ -323,12 +324,12 @@ impl QuorumRequest for FetchSnapshotRequest {
         FetchSnapshotResponse { error_code: error.code(), ..Default::default() }
     }
 
-    fn answer(reply: Reply, listener: &str) -> FetchSnapshotResponse {
+    fn answer(reply: Reply, listener: &str, version: i16) -> FetchSnapshotResponse {
         let current_leader = fetch_snapshot::LeaderIdAndEpoch {
             leader_id: leader_id(&reply),
             leader_epoch: leader_epoch(&reply),
         };
-        let node_endpoints = node_endpoints!(fetch_snapshot, &reply, listener);
+        let node_endpoints = node_endpoints!(fetch_snapshot, &reply, listener, version >= 1);
         let mut partition = FetchSnapshotResponsePartitionSnapshot {
             error_code: reply.response.error.code(),
             current_leader,
@@ -373,7 +374,7 @@ impl QuorumRequest for AddRaftVoterRequest {
         AddRaftVoterResponse { error_code: error.code(), ..Default::default() }
     }
 
-    fn answer(reply: Reply, _: &str) -> AddRaftVoterResponse {
+    fn answer(reply: Reply, _: &str, _: i16) -> AddRaftVoterResponse {
         AddRaftVoterResponse {
             throttle_time_ms: 0,
             error_code: reply.response.error.code(),
@@ -395,7 +396,7 @@ impl QuorumRequest for RemoveRaftVoterRequest {
         RemoveRaftVoterResponse { error_code: error.code(), ..Default::default() }
     }
 
-    fn answer(reply: Reply, _: &str) -> RemoveRaftVoterResponse {
+    fn answer(reply: Reply, _: &str, _: i16) -> RemoveRaftVoterResponse {
         RemoveRaftVoterResponse {
             throttle_time_ms: 0,
             error_code: reply.response.error.code(),
@@ -428,7 +429,7 @@ impl QuorumRequest for UpdateRaftVoterRequest {
         UpdateRaftVoterResponse { error_code: error.code(), ..Default::default() }
     }
 
-    fn answer(reply: Reply, listener: &str) -> UpdateRaftVoterResponse {
+    fn answer(reply: Reply, listener: &str, _: i16) -> UpdateRaftVoterResponse {
         let endpoint = leader_endpoint(&reply, listener).map(|(_, endpoint)| endpoint);
         UpdateRaftVoterResponse {
             throttle_time_ms: 0,
