@@ -10,6 +10,7 @@ mod alter_client_quotas;
 mod alter_configs;
 mod alter_partition;
 mod alter_partition_reassignments;
+mod alter_replica_log_dirs;
 mod api_versions;
 mod assign_replicas_to_dirs;
 mod authorized_operations;
@@ -299,6 +300,7 @@ api_table!(BROKER_APIS, broker_api, broker, also [Produce Fetch ApiVersions], {
     ListGroups => list_groups,
     DeleteRecords => delete_records,
     OffsetForLeaderEpoch => offset_for_leader_epoch,
+    AlterReplicaLogDirs => alter_replica_log_dirs,
     DescribeLogDirs => describe_log_dirs,
     DescribeProducers => describe_producers,
     SaslHandshake => sasl_handshake,

@@ -9,6 +9,7 @@ pub mod fetch_session;
 pub mod internal_topics;
 pub mod isr_changes;
 pub mod lifecycle;
+pub mod log_dir_moves;
 pub mod log_dir_states;
 pub mod partition;
 pub mod producer_ids;
@@ -39,6 +40,7 @@ use crate::controller::ControllerClient;
 use coordinators::{GroupCoordinators, HostConfig};
 use fetch_session::FetchSessions;
 use isr_changes::IsrChanges;
+use log_dir_moves::LogDirMoves;
 use log_dir_states::LogDirStates;
 use partition::{PartitionHandle, ReplicaContext};
 use producer_ids::ProducerIds;
@@ -78,6 +80,8 @@ pub struct Broker {
     pub replication_quotas: ReplicationQuotas,
     pub producer_ids: ProducerIds,
     pub dirs: Vec<BrokerDir>,
+    /// Partitions on their way from one of them to another.
+    pub log_dir_moves: LogDirMoves,
     /// Which of them have failed.
     pub log_dirs: Arc<LogDirStates>,
     /// The group coordinators of the partitions of `__consumer_offsets` that this broker leads.
@@ -121,6 +125,7 @@ impl Broker {
             replication_quotas: ReplicationQuotas::default(),
             producer_ids: ProducerIds::default(),
             dirs,
+            log_dir_moves: LogDirMoves::default(),
             log_dirs: LogDirStates::new(),
             groups: GroupCoordinators::new(HostConfig::of(&config)),
             being_created: Mutex::default(),

@@ -54,6 +54,18 @@ fn describe(
             is_future_key: false,
         });
     }
+    for moving in broker.log_dir_moves.running() {
+        let name = &moving.partition;
+        let Ok(handle) = broker.partition_by_name(&name.topic, name.partition) else { continue };
+        if moving.to == dir.id && is_wanted(name, wanted) {
+            topics.entry(Arc::clone(&name.topic)).or_default().push(DescribeLogDirsPartition {
+                partition_index: name.partition,
+                partition_size: moving.size_bytes() as i64,
+                offset_lag: (handle.view().log_end_offset() - moving.log_end_offset()).max(0),
+                is_future_key: true,
+            });
+        }
+    }
     DescribeLogDirsResult {
         error_code: ErrorCode::None.code(),
         log_dir,

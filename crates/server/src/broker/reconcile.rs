@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ottla_commit_log::{Disposition, Log, StorageError};
 use ottla_metadata::configs::Layers;
 use ottla_metadata::{ConfigResource, ConfigResourceType, MetadataImage, PartitionRegistration, TopicImage};
-use ottla_metadata::{MetadataChanges, TopicChangeKind};
+use ottla_metadata::{MetadataChanges, TopicChange, TopicChangeKind};
 use ottla_model::{BrokerEpoch, NodeId, TopicPartition, Uuid};
 use ottla_protocol::Str;
 use ottla_replication::Registration;
@@ -119,7 +119,7 @@ impl Reconciler {
                         deleted.push(Str::from(&*topic.name));
                     }
                 } else if let Some(topic) = image.topics.by_id(*id) {
-                    self.apply_topic(image, &layers, topic, &mut table, &mut gone);
+                    self.apply_topic(image, &layers, (topic, change), &mut table, &mut gone);
                 }
             }
             self.delete(gone);
@@ -139,7 +139,7 @@ impl Reconciler {
         &mut self,
         image: &MetadataImage,
         layers: &Layers,
-        topic: &TopicImage,
+        (topic, change): (&TopicImage, &TopicChange),
         table: &mut PartitionTable,
         gone: &mut Vec<Arc<PartitionHandle>>,
     ) {
@@ -153,7 +153,9 @@ impl Reconciler {
             let lives_here = registration.replicas.contains(&self.broker.node_id);
             partitions[slot] = match handle {
                 Some(handle) if lives_here => {
-                    self.apply_registration(&handle, registration);
+                    if change.partitions.contains(index) || change.kind == TopicChangeKind::Created {
+                        self.apply_registration(&handle, registration);
+                    }
                     Some(handle)
                 }
                 Some(handle) => {
@@ -217,6 +219,58 @@ impl Reconciler {
             Arc::clone(&state.partition(slot).expect("just added").handle)
         });
         Ok(handle)
+    }
+
+    /// Puts a caught-up log of the directory `to` in the place of a partition's log, which is deleted. Gives the log
+    /// back if it is not what the other is by now. Who waits at the partition is told to come again.
+    pub fn replace_log(
+        &mut self,
+        handle: &Arc<PartitionHandle>,
+        mut log: Log,
+        to: usize,
+    ) -> Result<Option<Log>, StorageError> {
+        let image = self.broker.image().clone();
+        let mut table = PartitionTable::clone(&self.broker.table.load());
+        let (Some(topic), Some(known)) =
+            (image.topics.by_id(handle.topic_id), table.topic_by_id(handle.topic_id).cloned())
+        else {
+            return Ok(Some(log));
+        };
+        let index = handle.name.partition;
+        let Some(registration) = topic.partitions.get(&index) else { return Ok(Some(log)) };
+        let (slot, end, epoch) = (handle.slot, log.log_end_offset(), log.latest_epoch());
+        let removed = handle.shard.run_blocking(move |state| {
+            let old = &state.partition(slot)?.log;
+            let is_same = old.log_end_offset() == end
+                && old.latest_epoch().map(|latest| latest.epoch) == epoch.map(|latest| latest.epoch);
+            let mut partition = if is_same { state.take(slot)? } else { return None };
+            partition.resign();
+            Some(partition.log)
+        });
+        let Some(old) = removed else { return Ok(Some(log)) };
+        self.broker.fetchers.forget(handle);
+        log.set_high_watermark(old.high_watermark());
+        log.increment_log_start(old.log_start_offset());
+        let delay_ms = old.config().file_delete_delay_ms;
+        self.broker.dirs[to].dir.promote_future_log(&mut log)?;
+        if let Some(dir) = self.broker.dir(handle.dir_id) {
+            let path = dir.dir.delete_log(old)?;
+            super::background::remove_later(dir.dir.clone(), vec![path], delay_ms);
+        }
+        self.loaded.insert(handle.name.clone(), (to, log));
+        let settings = TopicSettings::resolve(&self.layers(&image), &image.configs.topic(&topic.name));
+        let moved = self.create(&handle.name, topic.id, registration, &settings)?;
+        self.apply_registration(&moved, registration);
+        let mut partitions = known.partitions.clone();
+        partitions[index as usize] = Some(Arc::clone(&moved));
+        if &*topic.name == internal_topics::CONSUMER_OFFSETS {
+            let leads = registration.leader == self.broker.node_id;
+            self.broker.groups.resign(index);
+            self.broker.groups.follow(index, Some(&moved).filter(|_| leads), registration.leader_epoch);
+        }
+        table.insert(TopicPartitions { name: Arc::clone(&known.name), id: known.id, partitions });
+        self.broker.table.store(Arc::new(table));
+        Ok(None)
     }
 
     /// The directory that the controller chose, else the one with the fewest logs.

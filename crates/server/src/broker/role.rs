@@ -92,6 +92,7 @@ impl BrokerRole {
         lifecycle.register(registration).await?;
         let (reconciler, loaded) = tokio::task::block_in_place(|| Reconciler::load(broker, &broker.image()))?;
         let reconciler = Arc::new(Mutex::new(reconciler));
+        broker.log_dir_moves.serve(&reconciler);
         let publisher = BrokerPublisher {
             reconciler: Arc::clone(&reconciler),
             broker: Arc::clone(broker),

@@ -1,10 +1,14 @@
 //! A node that replicates with a broker played by the test: first as its leader, then as its follower.
 
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_metadata::features::SUPPORTED;
-use ottla_model::{ErrorCode, LeaderEpoch, Millis, Offset, Uuid};
+use ottla_model::{ErrorCode, LeaderEpoch, Millis, NodeId, Offset, Uuid};
+use ottla_protocol::api::alter_replica_log_dirs::{
+    AlterReplicaLogDir, AlterReplicaLogDirTopic, AlterReplicaLogDirsRequest,
+};
 use ottla_protocol::api::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
 use ottla_protocol::api::broker_heartbeat::BrokerHeartbeatRequest;
 use ottla_protocol::api::broker_registration::{BrokerRegistrationRequest, Feature, Listener};
@@ -22,6 +26,7 @@ use ottla_protocol::api::list_offsets::{
 use ottla_protocol::api::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_protocol::{ApiKey, Decoder, Message, Records, RequestHeader, Segment, encode_response};
 use ottla_record::{Batch, BatchBuilder, Compression, StampedBatch};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -405,5 +410,60 @@ async fn a_follower_has_what_its_leader_sent_and_leads_with_it() {
     tokio::time::timeout(Duration::from_secs(30), leads).await.expect("leads");
     let response = client.send(&produce(topic_id, b"m", -1, 1000), 13).await;
     assert_eq!(error_of(&response), (Some(ErrorCode::None), 12));
+    node.running.stop().await;
+}
+
+/// A partition goes to another directory while it is written to, and comes back; the controller knows where it lies.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_moves_between_log_directories_with_everything_in_it() {
+    let dirs = TempDir::new().unwrap();
+    let paths: Vec<String> = ["a", "b"].map(|name| dirs.path().join(name).display().to_string()).into();
+    let node = TestNode::start(&format!("log.dirs={}\n", paths.join(","))).await;
+    let topic_id = create_topic(&node, &[1], &[]).await;
+    let mut client = node.client().await;
+    let mut count = 0;
+    let broker = node.running.node.broker().clone();
+    let dir_of = || broker.partition_by_id(topic_id, 0).unwrap().dir_id;
+    for path in paths.iter().chain(&paths) {
+        let id = broker.dirs.iter().find(|dir| dir.dir.path().ends_with(path)).unwrap().id;
+        let topic = AlterReplicaLogDirTopic { name: "t".into(), partitions: vec![0] };
+        let dir = AlterReplicaLogDir { path: path.as_str().into(), topics: vec![topic] };
+        let answer = client.send(&AlterReplicaLogDirsRequest { dirs: vec![dir] }, 2).await;
+        assert_eq!(answer.results[0].partitions[0].error_code, 0);
+        let moved = async {
+            let mut goes_on = true;
+            while goes_on {
+                goes_on = dir_of() != id;
+                let response = client.send(&produce(topic_id, b"v", -1, 1000), 13).await;
+                match error_of(&response) {
+                    (Some(ErrorCode::None), offset) => {
+                        assert_eq!(offset, count);
+                        count += 1;
+                    }
+                    (error, _) => assert_eq!(error, Some(ErrorCode::NotLeaderOrFollower)),
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), moved).await.expect("it moves");
+        assert_eq!(latest(&mut client).await, count);
+        let mut metadata = node.running.node.metadata().clone();
+        let told = async {
+            let directory = |image: &ottla_metadata::MetadataImage| {
+                image.topics.by_id(topic_id).unwrap().partitions[&0].directory(NodeId(1))
+            };
+            while directory(&metadata.image()) != Some(id) {
+                metadata.changed().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), told).await.expect("the controller knows");
+        let left: Vec<_> = paths.iter().filter(|other| *other != path).collect();
+        assert!(!Path::new(left[0]).join("t-0").exists());
+    }
+    let unknown = AlterReplicaLogDir {
+        path: "/nowhere".into(),
+        topics: vec![AlterReplicaLogDirTopic { name: "t".into(), partitions: vec![0] }],
+    };
+    let answer = client.send(&AlterReplicaLogDirsRequest { dirs: vec![unknown] }, 2).await;
+    assert_eq!(answer.results[0].partitions[0].error_code, ErrorCode::LogDirNotFound.code());
     node.running.stop().await;
 }
