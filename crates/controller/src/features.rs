@@ -79,10 +79,7 @@ impl FeatureControl<'_> {
         upgrade_type: i8,
         proposed: &BTreeMap<&str, i16>,
     ) -> Result<Change, Refusal> {
-        let invalid = |why: String| {
-            let message = format!("Invalid update version {level} for feature {name}. {why}");
-            Refusal::new(ErrorCode::InvalidUpdateVersion, message)
-        };
+        let invalid = |why: String| invalid(name, level, &why);
         if !(UPGRADE..=UNSAFE_DOWNGRADE).contains(&upgrade_type) {
             return Err(invalid("The controller does not support the given upgrade type.".into()));
         }
@@ -217,6 +214,16 @@ enum Change {
 
 fn level_record(name: &str, feature_level: i16) -> MetadataRecord {
     MetadataRecord::FeatureLevel(FeatureLevelRecord { name: Str::from(name), feature_level })
+}
+
+/// The quorum cannot take the level that was decided on.
+pub fn kraft_version_refused(level: i16, why: &str) -> FeatureOutcome {
+    refused(&invalid(KRAFT_VERSION, level, why))
+}
+
+fn invalid(name: &str, level: i16, why: &str) -> Refusal {
+    let message = format!("Invalid update version {level} for feature {name}. {why}");
+    Refusal::new(ErrorCode::InvalidUpdateVersion, message)
 }
 
 fn refused(refusal: &Refusal) -> FeatureOutcome {

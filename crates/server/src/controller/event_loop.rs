@@ -118,12 +118,11 @@ impl ControllerThread {
     fn handle(&mut self, now: Millis, message: Message) -> Result<Option<oneshot::Sender<()>>, Fault> {
         match message {
             Message::Decide(decide) => {
-                let kraft_version = self.driver.raft().history().kraft_version();
                 let raft = self.driver.raft();
                 let leads = |active: &&mut Active| raft.is_leader() && active.epoch == raft.epoch();
                 let active = self.active.as_mut().filter(leads);
                 let controller = active.map(|active| &mut active.controller);
-                let decision = decide(now, controller.ok_or(ControllerError::NotController), kraft_version);
+                let decision = decide(now, controller.ok_or(ControllerError::NotController), raft);
                 self.perform(now, decision)?;
             }
             Message::DescribeQuorum(reply) => {

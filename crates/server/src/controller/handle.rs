@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI16, Ordering};
 use std::sync::{Arc, mpsc};
 
 use ottla_commit_log::SyncOutcome;
-use ottla_controller::{Controller, Outcome};
+use ottla_controller::{Controller, Outcome, kraft_version_refused};
 use ottla_model::{ErrorCode, LeaderEpoch, Millis, NodeId, Offset};
 use ottla_protocol::api::allocate_producer_ids::{AllocateProducerIdsRequest, AllocateProducerIdsResponse};
 use ottla_protocol::api::alter_client_quotas::{AlterClientQuotasRequest, AlterClientQuotasResponse};
@@ -35,7 +35,7 @@ use ottla_protocol::api::unregister_broker::{UnregisterBrokerRequest, Unregister
 use ottla_protocol::api::unregister_controller::{UnregisterControllerRequest, UnregisterControllerResponse};
 use ottla_protocol::api::update_features::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 use ottla_protocol::records::metadata::MetadataRecord;
-use ottla_raft::{Failure, Replicas, Request, RequestId, VoterSet};
+use ottla_raft::{Failure, Raft, Replicas, Request, RequestId, VoterSet};
 use tokio::sync::{oneshot, watch};
 
 use crate::metadata::Publisher;
@@ -110,7 +110,7 @@ pub(super) type Release = Box<dyn FnOnce(Result<(), ControllerError>) + Send>;
 
 /// A request on its way to the controller: decides when it is its turn.
 pub(super) type Decide =
-    Box<dyn FnOnce(Millis, Result<&mut Controller, ControllerError>, i16) -> Decision + Send>;
+    Box<dyn FnOnce(Millis, Result<&mut Controller, ControllerError>, &Raft) -> Decision + Send>;
 
 pub(super) enum Message {
     Decide(Decide),
@@ -219,12 +219,17 @@ impl ControllerHandle {
         request: UpdateFeaturesRequest,
     ) -> Result<UpdateFeaturesResponse, ControllerError> {
         let (sender, receiver) = oneshot::channel();
-        let decide: Decide = Box::new(move |_, controller, kraft_version| {
+        let decide: Decide = Box::new(move |_, controller, raft| {
             let controller = match controller {
                 Ok(controller) => controller,
                 Err(error) => return refused(sender, error),
             };
-            let decided = controller.update_features(&request, kraft_version);
+            let mut decided = controller.update_features(&request, raft.history().kraft_version());
+            if let Some(version) = decided.kraft_version
+                && let Err(why) = raft.check_kraft_version(version)
+            {
+                decided = kraft_version_refused(version, &why);
+            }
             Decision {
                 records: decided.outcome.records,
                 atomicity: Atomicity::Atomic,

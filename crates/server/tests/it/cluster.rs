@@ -14,6 +14,7 @@ use ottla_protocol::api::describe_quorum::{
 };
 use ottla_protocol::api::envelope::EnvelopeRequest;
 use ottla_protocol::api::fetch::FetchRequest;
+use ottla_protocol::api::update_features::{FeatureUpdateKey, UpdateFeaturesRequest};
 use ottla_protocol::api::vote::{VoteRequest, VoteRequestPartitionData, VoteRequestTopicData};
 use ottla_server::config::{Properties, ServerConfig};
 use ottla_server::node::RunningNode;
@@ -252,6 +253,47 @@ async fn a_quorum_of_dynamic_voters_fails_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quorum_of_static_voters_fails_over() {
     fail_over(Voters::Static).await;
+}
+
+/// kraft.version is raised once every voter has told the leader its directory, and not before; from then on the voters
+/// are in the log, and no setting is needed to know them.
+#[tokio::test(flavor = "multi_thread")]
+async fn static_voters_become_dynamic() {
+    let mut cluster = Cluster::start(3, Voters::Static, "").await;
+    let active = cluster.active().await;
+    let change = |level, upgrade_type| UpdateFeaturesRequest {
+        feature_updates: vec![FeatureUpdateKey {
+            feature: "kraft.version".into(),
+            max_version_level: level,
+            upgrade_type,
+            ..Default::default()
+        }],
+        timeout_ms: 30_000,
+        ..Default::default()
+    };
+    const UPGRADE: i8 = 1;
+    const SAFE_DOWNGRADE: i8 = 2;
+    let mut client = cluster.client(active % 3 + 1).await;
+    let refused = ErrorCode::InvalidUpdateVersion.code();
+    within(async {
+        loop {
+            let answer = client.call(&change(1, UPGRADE)).await.unwrap();
+            if answer.error_code == 0 {
+                return;
+            }
+            assert_eq!(answer.error_code, refused, "{answer:?}");
+        }
+    })
+    .await;
+    let answer = within(client.call(&change(0, SAFE_DOWNGRADE))).await.unwrap();
+    assert_eq!(answer.error_code, refused, "{answer:?}");
+    let described = cluster.describe_quorum(active).await;
+    assert!(described.current_voters.iter().all(|voter| !voter.replica_directory_id.is_zero()));
+    assert!(described.observers.is_empty(), "{:?}", described.observers);
+    cluster.quorum = Voters::Dynamic;
+    cluster.stop(active).await;
+    cluster.launch(active).await;
+    cluster.create_topic(active, "after").await;
 }
 
 /// A controller that lost its disk comes back as an observer. The snapshot that it is given first is cut short, which
