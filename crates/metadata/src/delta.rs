@@ -126,6 +126,10 @@ impl MetadataDelta {
         &self.changes
     }
 
+    pub fn into_changes(self) -> MetadataChanges {
+        self.changes
+    }
+
     /// Whether the next image must not be published yet.
     pub fn in_transaction(&self) -> bool {
         self.transaction.is_some()

@@ -43,6 +43,8 @@ const NO_OP_SYNC_DELAY_MS: i64 = 5_000;
 pub(super) enum Fault {
     #[error(transparent)]
     Quorum(#[from] QuorumError),
+    #[error("cannot start the thread that publishes metadata: {0}")]
+    Thread(std::io::Error),
     #[error("a metadata record cannot be replayed: {0}")]
     Replay(#[from] ReplayError),
     #[error("a metadata record cannot be encoded: {0}")]
@@ -136,8 +138,14 @@ impl ControllerThread {
             }
             Message::Answered(id, result) => self.driver.answered(now, id, result)?,
             Message::AddPublisher(publisher, added) => {
-                self.loader.add_publisher(publisher)?;
-                let _ = added.send(());
+                let sender = self.self_sender.clone();
+                // The thread has ended: nobody misses it.
+                let published = move |offset| drop(sender.send(Message::Published(offset)));
+                self.loader.add_publisher(publisher, added, published).map_err(Fault::Thread)?;
+            }
+            Message::Published(offset) => {
+                self.loader.published(offset);
+                self.release();
             }
             Message::SnapshotWritten(id) => {
                 self.snapshots.written(id);
@@ -289,6 +297,14 @@ impl ControllerThread {
         active.min(self.driver.deadline()).min(self.snapshots.next_clean()).min(sync)
     }
 
+    /// Lets go the answers to what is committed and published.
+    fn release(&mut self) {
+        let high_watermark = self.driver.raft().high_watermark().unwrap_or(Offset::ZERO);
+        if let Some(active) = &mut self.active {
+            active.release(self.loader.published_end(high_watermark));
+        }
+    }
+
     /// Publishes what is committed, and releases what waited for it.
     fn deliver(&mut self, now: Millis) -> Result<(), Fault> {
         let Some(delivery) = self.driver.deliver() else { return Ok(()) };
@@ -304,9 +320,7 @@ impl ControllerThread {
             }
         }
         self.loader.load(&delivery.batches)?;
-        if let Some(active) = &mut self.active {
-            active.release(self.driver.raft().high_watermark().unwrap_or(Offset::ZERO));
-        }
+        self.release();
         if let Some(last) = delivery.batches.last() {
             self.snapshot_if_due(now, last.end)?;
         }
@@ -458,6 +472,7 @@ impl ControllerThread {
         if let Some(active) = self.active.take() {
             active.abandon(ControllerError::Stopping);
         }
+        self.loader.close();
         self.driver.close(clock::now())
     }
 }

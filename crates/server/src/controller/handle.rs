@@ -120,6 +120,8 @@ pub(super) enum Message {
     /// What became of a request of this node's quorum.
     Answered(RequestId, Result<Reply, Failure>),
     AddPublisher(Box<dyn Publisher>, oneshot::Sender<()>),
+    /// Everybody has acted on the image of this offset.
+    Published(Offset),
     SnapshotWritten(Option<SnapshotId>),
     /// The metadata log was synced.
     Synced(SyncOutcome),

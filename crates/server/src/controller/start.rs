@@ -65,6 +65,7 @@ impl From<Fault> for StartError {
             Fault::Quorum(error) => Self::Quorum(error),
             Fault::Replay(error) => Self::Replay(error),
             Fault::Encode(error) => Self::Quorum(QuorumError::Encode(error)),
+            Fault::Thread(error) => Self::Thread(error),
         }
     }
 }
