@@ -78,8 +78,8 @@ pub(super) struct ControllerThread {
     pub intervals: Intervals,
     /// A broker that only observes promises nobody that its log is on disk.
     pub is_controller: bool,
-    /// The log's end while nothing but records without effect waits for a sync, and when that is due.
-    pub unhurried: Option<(Offset, Millis)>,
+    /// While nothing but records without effect waits for a sync: where they begin and end, and when the sync is due.
+    pub unhurried: Option<(Offset, Offset, Millis)>,
     pub listener: String,
     /// Told when this node leads no more, before it stops.
     pub handing_over: Option<oneshot::Sender<()>>,
@@ -212,8 +212,14 @@ impl ControllerThread {
     }
 
     fn unhurried_until(&self) -> Option<Millis> {
-        let (end, until) = self.unhurried?;
+        let (_, end, until) = self.unhurried?;
         (end == self.driver.raft().end().offset).then_some(until)
+    }
+
+    /// Behind the last record that has an effect: what an answer without records of its own rests on.
+    fn effective_end(&self) -> Offset {
+        let end = self.driver.raft().end().offset;
+        self.unhurried.filter(|(_, until, _)| *until == end).map_or(end, |(begin, ..)| begin)
     }
 
     fn send(&mut self) {
@@ -238,15 +244,17 @@ impl ControllerThread {
             let rest = records.split_off(RECORDS_PER_BATCH_MAX);
             self.append(now, std::mem::replace(&mut records, rest))?;
         }
+        let waits_for_own = !records.is_empty() || kraft_version.is_some();
         self.append(now, records)?;
         if let Some(version) = kraft_version {
             self.driver.set_kraft_version(now, version)?;
         }
         let end = self.driver.raft().end().offset;
+        let rests_on = if waits_for_own { end } else { self.effective_end() };
         match &mut self.active {
             Some(active) => {
                 active.controller.advance(end);
-                active.pending.push_back((end, release));
+                active.pending.push_back((rests_on, release));
             }
             None => release(Err(ControllerError::NotController)),
         }
@@ -264,6 +272,7 @@ impl ControllerThread {
         active.controller.replay(now, self.driver.raft().end().offset, &records)?;
         active.last_append = now;
         let is_no_op = records.iter().all(|record| matches!(record, MetadataRecord::NoOp(_)));
+        let begin = self.effective_end();
         let until = match self.driver.is_dirty() {
             false => Some(now + NO_OP_SYNC_DELAY_MS),
             true => self.unhurried_until(),
@@ -271,7 +280,8 @@ impl ControllerThread {
         if self.driver.append(now, records, &values)?.is_err() {
             self.deactivate();
         }
-        self.unhurried = until.filter(|_| is_no_op).map(|until| (self.driver.raft().end().offset, until));
+        let end = self.driver.raft().end().offset;
+        self.unhurried = until.filter(|_| is_no_op).map(|until| (begin, end, until));
         Ok(())
     }
 
