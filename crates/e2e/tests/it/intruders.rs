@@ -110,7 +110,8 @@ fn duplicate_node(cluster: &mut Cluster, load: &mut Load) -> Result<()> {
     second.spawn_as(cluster.node(3).brand())?;
     let deadline = Instant::now() + PATIENCE;
     // Apache Kafka does not warn of it.
-    while second.brand() == Brand::Ottla && !second.logged().contains("another process has this broker's id") {
+    while second.brand() == Brand::Ottla && !second.logged().contains("another process has this broker's id")
+    {
         ensure!(Instant::now() < deadline, "the second node 3 says nothing:\n{}", second.log_tail());
         pause();
     }
