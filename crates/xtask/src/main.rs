@@ -5,6 +5,7 @@ mod ci;
 mod faults;
 mod golden;
 mod schemas;
+mod sim;
 mod tidy;
 
 use std::process::ExitCode;
@@ -24,6 +25,8 @@ enum Task {
     Faults(faults::Args),
     /// Have Apache Kafka write golden files again, and compare
     Golden(golden::Args),
+    /// Play whole quorums in one thread with every fault that a seed can think of (see its --help)
+    Sim(sim::Args),
     /// Compare the message structs with the schemas inside Apache Kafka's published jars
     Schemas(schemas::Args),
 }
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(args),
         Task::Faults(args) => faults::run(&args),
         Task::Golden(args) => golden::run(args),
+        Task::Sim(args) => sim::run(&args),
         Task::Schemas(args) => schemas::run(args),
     };
     match outcome {

@@ -17,7 +17,7 @@ use ottla_controller::{ControllerConfig, RECORDS_PER_BATCH_MAX};
 use ottla_metadata::{ReplayError, WriteOptions};
 use ottla_model::{LeaderEpoch, Millis, NodeId, Offset};
 use ottla_protocol::records::metadata::MetadataRecord;
-use ottla_raft::Token;
+use ottla_raft::{Outgoing, Token};
 use tokio::sync::{oneshot, watch};
 
 use super::handle::{Atomicity, ControllerError, Decision, Message, QuorumInfo, QuorumLeader, Release};
@@ -25,7 +25,6 @@ use super::leadership::{Active, Intervals};
 use super::syncer::Syncer;
 use crate::clock;
 use crate::metadata::MetadataLoader;
-use crate::quorum::peers::Peers;
 use crate::quorum::snapshots::Snapshots;
 use crate::quorum::wire::Reply;
 use crate::quorum::{Driver, QuorumError};
@@ -40,7 +39,7 @@ const NO_OP_SYNC_DELAY_MS: i64 = 5_000;
 
 /// What ends the thread.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub enum Fault {
     #[error(transparent)]
     Quorum(#[from] QuorumError),
     #[error("cannot start the thread that publishes metadata: {0}")]
@@ -51,11 +50,17 @@ pub(super) enum Fault {
     Encode(#[from] ottla_protocol::EncodeError),
 }
 
+/// Work that would keep the thread from its own, to be done elsewhere; it is told the time.
+pub(super) type Aside = Box<dyn FnOnce(Millis) + Send>;
+pub(super) type RunAside = Box<dyn FnMut(Aside) -> std::io::Result<()> + Send>;
+
 /// What the thread owns.
 pub(super) struct ControllerThread {
     pub driver: Driver,
     pub loader: MetadataLoader,
-    pub peers: Peers,
+    /// Takes requests to the quorum's other nodes.
+    pub send_request: Box<dyn FnMut(Outgoing) + Send>,
+    pub run_aside: RunAside,
     /// There while this node is the active controller.
     pub active: Option<Active>,
     pub controller_config: ControllerConfig,
@@ -89,32 +94,45 @@ impl ControllerThread {
     pub fn run(mut self) -> Result<(), Fault> {
         loop {
             let timeout = Duration::from_millis((self.next_deadline() - clock::now()).max(0) as u64);
-            let mut next = match self.inbox.recv_timeout(timeout) {
+            let next = match self.inbox.recv_timeout(timeout) {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return Ok(self.close()?),
+                Err(RecvTimeoutError::Disconnected) => return Ok(self.close(clock::now())?),
             };
             let now = clock::now();
-            let mut handled = 0;
-            while let Some(message) = next.take() {
-                if let Some(stopped) = self.handle(now, message)? {
-                    self.syncer = None;
-                    self.settle(now)?;
-                    self.close()?;
-                    // Whoever waits may open the directory again: nothing of it is held any more.
-                    drop(self);
-                    let _ = stopped.send(());
-                    return Ok(());
-                }
-                handled += 1;
-                if handled < MESSAGES_PER_SYNC_MAX {
-                    next = self.inbox.try_recv().ok();
-                }
+            if let Some(stopped) = self.pass(now, next)? {
+                self.close(now)?;
+                // Whoever waits may open the directory again: nothing of it is held any more.
+                drop(self);
+                let _ = stopped.send(());
+                return Ok(());
             }
-            self.driver.tick(now)?;
-            self.tick(now)?;
-            self.settle(now)?;
         }
+    }
+
+    /// Handles what is in the inbox after `first`, and does what it and the time call for. Comes back early with whom
+    /// to tell when the thread is to end.
+    pub fn pass(
+        &mut self,
+        now: Millis,
+        first: Option<Message>,
+    ) -> Result<Option<oneshot::Sender<()>>, Fault> {
+        let (mut next, mut handled) = (first, 0);
+        while let Some(message) = next.take() {
+            if let Some(stopped) = self.handle(now, message)? {
+                self.syncer = None;
+                self.settle(now)?;
+                return Ok(Some(stopped));
+            }
+            handled += 1;
+            if handled < MESSAGES_PER_SYNC_MAX {
+                next = self.inbox.try_recv().ok();
+            }
+        }
+        self.driver.tick(now)?;
+        self.tick(now)?;
+        self.settle(now)?;
+        Ok(None)
     }
 
     fn handle(&mut self, now: Millis, message: Message) -> Result<Option<oneshot::Sender<()>>, Fault> {
@@ -230,7 +248,7 @@ impl ControllerThread {
             }
         }
         for outgoing in self.driver.take_requests() {
-            self.peers.send(outgoing);
+            (self.send_request)(outgoing);
         }
     }
 
@@ -300,7 +318,7 @@ impl ControllerThread {
         Ok(())
     }
 
-    fn next_deadline(&self) -> Millis {
+    pub fn next_deadline(&self) -> Millis {
         let active = self.active.as_ref().map_or(Millis::MAX, |active| active.deadline(&self.intervals));
         let is_waiting = self.driver.is_dirty() && self.syncer.as_ref().is_none_or(|syncer| syncer.is_idle);
         let sync = self.unhurried_until().filter(|_| is_waiting).unwrap_or(Millis::MAX);
@@ -445,21 +463,21 @@ impl ControllerThread {
             return Ok(());
         };
         let (image, sender) = (image.clone(), self.self_sender.clone());
-        let write = move || {
+        let write = Box::new(move |now| {
             let version = image.metadata_version();
             let records = image.write(&WriteOptions { metadata_version: version });
             let values: Result<Vec<Bytes>, _> =
                 records.iter().map(|record| record.encode(version.record_version(record))).collect();
             let written = values
                 .map_err(crate::quorum::snapshot::SnapshotError::from)
-                .and_then(|values| job.run(clock::now(), values.into_iter()));
+                .and_then(|values| job.run(now, values.into_iter()));
             match &written {
                 Ok(id) => tracing::info!(snapshot = id.file_name(), "wrote a snapshot of the metadata"),
                 Err(error) => tracing::error!(%error, "cannot write a snapshot of the metadata"),
             }
             let _ = sender.send(Message::SnapshotWritten(written.ok()));
-        };
-        if let Err(error) = std::thread::Builder::new().name("metadata-snapshot".into()).spawn(write) {
+        });
+        if let Err(error) = (self.run_aside)(write) {
             tracing::error!(%error, "cannot start a thread for a snapshot of the metadata");
             self.snapshots.written(None);
         }
@@ -478,11 +496,11 @@ impl ControllerThread {
         }
     }
 
-    fn close(&mut self) -> Result<(), QuorumError> {
+    pub fn close(&mut self, now: Millis) -> Result<(), QuorumError> {
         if let Some(active) = self.active.take() {
             active.abandon(ControllerError::Stopping);
         }
         self.loader.close();
-        self.driver.close(clock::now())
+        self.driver.close(now)
     }
 }

@@ -5,15 +5,17 @@ use std::sync::atomic::AtomicI16;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use ottla_commit_log::{LogConfig, RealDisk, StorageError};
+use ottla_commit_log::{Disk, LogConfig, RealDisk, StorageError};
 use ottla_controller::ControllerConfig;
 use ottla_metadata::ReplayError;
-use ottla_model::{Offset, Uuid};
+use ottla_model::{Millis, Offset, Uuid};
 use ottla_protocol::Str;
-use ottla_raft::{Address, Identity, Part, RaftConfig, ReplicaKey, RequestId, VersionRange, Voter, VoterSet};
+use ottla_raft::{
+    Address, Identity, Outgoing, Part, RaftConfig, ReplicaKey, RequestId, VersionRange, Voter, VoterSet,
+};
 use tokio::sync::watch;
 
-use super::event_loop::{ControllerThread, Fault};
+use super::event_loop::{ControllerThread, Fault, RunAside};
 use super::handle::{ControllerHandle, Message, QuorumLeader};
 use super::leadership::Intervals;
 use super::syncer::Syncer;
@@ -70,12 +72,62 @@ impl From<Fault> for StartError {
     }
 }
 
+/// What the thread is given of the world around it.
+pub(super) struct Surroundings {
+    pub now: Millis,
+    pub disk: Arc<dyn Disk>,
+    pub inbox: (mpsc::Sender<Message>, mpsc::Receiver<Message>),
+    pub send_request: Box<dyn FnMut(Outgoing) + Send>,
+    pub run_aside: RunAside,
+}
+
+/// The thread before it runs, and the ways to it.
+pub(super) struct Prepared {
+    pub thread: ControllerThread,
+    pub controller: ControllerHandle,
+    pub metadata: MetadataHandle,
+}
+
 /// Opens the metadata log and starts the thread; must be called inside a runtime. Where this node is the only voter
 /// it leads when this returns, and everything that was in its log is published. Elsewhere the first image comes when
 /// a leader has told how much is committed.
 pub fn start(options: Options<'_>) -> Result<Running, StartError> {
+    let inbox = mpsc::channel();
+    let runtime = tokio::runtime::Handle::current();
+    let mut peers = peers(&options, &runtime, inbox.0.clone());
+    let surroundings = Surroundings {
+        now: clock::now(),
+        disk: Arc::new(RealDisk),
+        inbox,
+        send_request: Box::new(move |outgoing| peers.send(outgoing)),
+        run_aside: Box::new(|work| {
+            let thread = std::thread::Builder::new().name("metadata-snapshot".into());
+            thread.spawn(move || work(clock::now())).map(drop)
+        }),
+    };
+    let Prepared { mut thread, controller, metadata } = prepare(&options, surroundings)?;
+    if options.config.roles.controller {
+        thread.syncer = Some(Syncer::spawn(thread.self_sender.clone()).map_err(StartError::Thread)?);
+    }
+    let (fault_sender, fault) = watch::channel(None);
+    std::thread::Builder::new()
+        .name("controller".into())
+        .spawn(move || {
+            // Those who act on images start tasks of the node's runtime.
+            let _inside = runtime.enter();
+            if let Err(fault) = thread.run() {
+                tracing::error!(%fault, "the controller stops");
+                fault_sender.send_replace(Some(fault.to_string()));
+            }
+        })
+        .map_err(StartError::Thread)?;
+    Ok(Running { controller, metadata, fault })
+}
+
+/// Everything but the thread itself.
+pub(super) fn prepare(options: &Options<'_>, surroundings: Surroundings) -> Result<Prepared, StartError> {
+    let Surroundings { now, disk, inbox: (inbox_sender, inbox), send_request, run_aside } = surroundings;
     let config = options.config;
-    let now = clock::now();
     let log_config = LogConfig {
         segment_bytes: config.metadata_log.segment_bytes.max(0) as u32,
         segment_ms: config.metadata_log.segment_ms,
@@ -84,8 +136,7 @@ pub fn start(options: Options<'_>) -> Result<Running, StartError> {
     let log_dir = &options.directories.metadata.log_dir;
     let log = log_dir.open_metadata_log(log_config, now)?;
     let configured_voters = configured_voters(config);
-    let disk = Arc::new(RealDisk);
-    let raft = raft_config(&options);
+    let raft = raft_config(options);
     let listener = raft.listener.clone();
     let (driver, mut recovered) =
         Driver::open(DriverOptions { config: raft, configured_voters, disk, log }, now)?;
@@ -106,18 +157,17 @@ pub fn start(options: Options<'_>) -> Result<Running, StartError> {
         retention_bytes: config.metadata_log.retention_bytes,
         retention_ms: config.metadata_log.retention_ms,
     };
-    let (inbox_sender, inbox) = mpsc::channel();
     let kraft_version = Arc::new(AtomicI16::new(driver.raft().history().kraft_version()));
     let (leader, leader_receiver) = watch::channel(QuorumLeader::default());
     let controller = ControllerHandle::new(inbox_sender.clone(), kraft_version.clone(), leader_receiver);
-    let runtime = tokio::runtime::Handle::current();
     let mut thread = ControllerThread {
         snapshots: Snapshots::new(limits, recovered.snapshot, now),
         driver,
         loader,
-        peers: peers(&options, &runtime, &listener, inbox_sender.clone()),
+        send_request,
+        run_aside,
         active: None,
-        controller_config: controller_config(&options),
+        controller_config: controller_config(options),
         seed: options.seed,
         bootstrap: recovered.bootstrap,
         registered_at: BTreeMap::new(),
@@ -139,23 +189,7 @@ pub fn start(options: Options<'_>) -> Result<Running, StartError> {
     }
     thread.driver.start(now)?;
     thread.settle(now)?;
-    if config.roles.controller {
-        thread.syncer = Some(Syncer::spawn(thread.self_sender.clone()).map_err(StartError::Thread)?);
-    }
-
-    let (fault_sender, fault) = watch::channel(None);
-    std::thread::Builder::new()
-        .name("controller".into())
-        .spawn(move || {
-            // Those who act on images start tasks of the node's runtime.
-            let _inside = runtime.enter();
-            if let Err(fault) = thread.run() {
-                tracing::error!(%fault, "the controller stops");
-                fault_sender.send_replace(Some(fault.to_string()));
-            }
-        })
-        .map_err(StartError::Thread)?;
-    Ok(Running { controller, metadata, fault })
+    Ok(Prepared { thread, controller, metadata })
 }
 
 fn raft_config(options: &Options<'_>) -> RaftConfig {
@@ -187,16 +221,11 @@ fn raft_config(options: &Options<'_>) -> RaftConfig {
     }
 }
 
-fn peers(
-    options: &Options<'_>,
-    runtime: &tokio::runtime::Handle,
-    listener: &str,
-    inbox: mpsc::Sender<Message>,
-) -> Peers {
+fn peers(options: &Options<'_>, runtime: &tokio::runtime::Handle, inbox: mpsc::Sender<Message>) -> Peers {
     let config = options.config;
     let asker = Asker {
         cluster_id: Str::from(options.directories.cluster_id.as_str()),
-        listener: listener.to_owned(),
+        listener: config.controller_listener_names.first().cloned().unwrap_or_default(),
         timeout_ms: config.quorum.request_timeout_ms,
     };
     let answered: Answered = Arc::new(move |id: RequestId, result| {

@@ -28,6 +28,12 @@ impl Syncer {
         Ok(Self { is_idle: true, jobs: Some(jobs), thread: Some(thread) })
     }
 
+    /// Without a thread: the jobs come out of the receiver, and whoever runs them says [`Message::Synced`].
+    pub fn by_hand() -> (Self, mpsc::Receiver<SyncJob>) {
+        let (jobs, to_do) = mpsc::channel();
+        (Self { is_idle: true, jobs: Some(jobs), thread: None }, to_do)
+    }
+
     pub fn start(&mut self, job: SyncJob) {
         self.is_idle = false;
         if let Some(jobs) = &self.jobs {

@@ -1,0 +1,148 @@
+//! Deliberate faults. Each must be found, or the simulator proves nothing.
+
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use ottla_commit_log::disk::DirEntry;
+use ottla_commit_log::{Disk, DiskFile, OpenMode, SimDisk};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// No sync of a file does anything.
+    ForgetSync,
+    /// `quorum-state` stays as it was first written: epochs and votes are forgotten at every start.
+    ForgetVote,
+    /// What is cut off a log stays on the disk.
+    ForgetTruncation,
+    /// Whoever asks for a vote is granted it.
+    GrantEveryVote,
+    /// A leader takes a log that is as long as its own for the same, whatever epoch it ends with.
+    SkipEpochOfLog,
+    /// A change is acknowledged before it is committed.
+    AnswerEarly,
+    /// A block of producer ids is given out again.
+    RepeatAnswers,
+}
+
+impl Sabotage {
+    pub const ALL: [Self; 7] = [
+        Self::ForgetSync,
+        Self::ForgetVote,
+        Self::ForgetTruncation,
+        Self::GrantEveryVote,
+        Self::SkipEpochOfLog,
+        Self::AnswerEarly,
+        Self::RepeatAnswers,
+    ];
+
+    pub fn is_of_disk(self) -> bool {
+        matches!(self, Self::ForgetSync | Self::ForgetVote | Self::ForgetTruncation)
+    }
+}
+
+/// A disk that does not do what it says.
+#[derive(Debug)]
+pub struct LyingDisk {
+    disk: SimDisk,
+    sabotage: Sabotage,
+}
+
+impl LyingDisk {
+    pub fn new(disk: SimDisk, sabotage: Sabotage) -> Self {
+        Self { disk, sabotage }
+    }
+}
+
+impl Disk for LyingDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(LyingFile { file: self.disk.open(path, mode)?, sabotage: self.sabotage }))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        self.disk.list(dir)
+    }
+
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.create_dir(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.sabotage == Sabotage::ForgetVote && to.ends_with("quorum-state") {
+            return self.disk.remove_file(from);
+        }
+        self.disk.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove_file(path)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.remove_dir(dir)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.sync_dir(dir)
+    }
+
+    fn sync_all(&self, dir: &Path) -> io::Result<()> {
+        self.disk.sync_all(dir)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync + std::fmt::Debug>>> {
+        self.disk.lock(path)
+    }
+
+    fn modified_ms(&self, path: &Path) -> io::Result<i64> {
+        self.disk.modified_ms(path)
+    }
+
+    fn set_modified_ms(&self, path: &Path, ms: i64) -> io::Result<()> {
+        self.disk.set_modified_ms(path, ms)
+    }
+
+    fn space(&self, path: &Path) -> io::Result<(u64, u64)> {
+        self.disk.space(path)
+    }
+}
+
+#[derive(Debug)]
+struct LyingFile {
+    file: Arc<dyn DiskFile>,
+    sabotage: Sabotage,
+}
+
+impl DiskFile for LyingFile {
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        self.file.read_at(buf, position)
+    }
+
+    fn write_all_vectored_at(&self, bufs: &mut [IoSlice<'_>], position: u64) -> io::Result<()> {
+        self.file.write_all_vectored_at(bufs, position)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        if self.sabotage == Sabotage::ForgetTruncation && len < self.file.len()? {
+            return Ok(());
+        }
+        self.file.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if self.sabotage == Sabotage::ForgetSync { Ok(()) } else { self.file.sync() }
+    }
+
+    fn allocate(&self, position: u64, len: u64) -> io::Result<()> {
+        self.file.allocate(position, len)
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_fd()
+    }
+}
