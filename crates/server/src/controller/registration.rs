@@ -14,6 +14,9 @@ use crate::metadata::MetadataHandle;
 
 /// Pause after a registration that was refused.
 const BACKOFF: Duration = Duration::from_secs(1);
+/// Pause before this node takes its id back from another process: the first, doubled each time, and the longest.
+const CONTESTED_BACKOFF: Duration = Duration::from_secs(2);
+const CONTESTED_BACKOFF_MAX: Duration = Duration::from_secs(300);
 
 /// What a controller says of itself; `endpoints` are its advertised controller listeners.
 pub fn request(
@@ -48,6 +51,7 @@ pub async fn keep(
     mut metadata: MetadataHandle,
     request: ControllerRegistrationRequest,
 ) {
+    let mut contested = None;
     loop {
         let is_due = {
             let image = metadata.peek();
@@ -60,7 +64,18 @@ pub async fn keep(
             continue;
         }
         match client.register_controller(request.clone()).await {
-            Ok(response) if response.error_code == 0 => metadata.changed().await,
+            Ok(response) if response.error_code == 0 => {
+                // Replaced after this, it was by another process of the same id, which will not stop either.
+                let pause = contested.map_or(CONTESTED_BACKOFF, |pause: Duration| pause * 2);
+                let pause = pause.min(CONTESTED_BACKOFF_MAX);
+                if contested.replace(pause).is_some() {
+                    tracing::error!(
+                        id = request.controller_id,
+                        "another process registers itself as this controller"
+                    );
+                }
+                tokio::time::sleep(pause).await;
+            }
             Ok(response) => {
                 let message = response.error_message.unwrap_or_default();
                 tracing::warn!(code = response.error_code, %message, "cannot register this controller");
