@@ -510,3 +510,6 @@ fn replay_chunk(
     }
     Ok(offset)
 }
+
+#[cfg(test)]
+mod tests;
