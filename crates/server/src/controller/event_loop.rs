@@ -200,6 +200,8 @@ impl ControllerThread {
                 break;
             }
         }
+        // Also what rests on nothing new.
+        self.release();
         self.send();
         if self.driver.raft().may_stop()
             && let Some(done) = self.handing_over.take()
@@ -234,7 +236,7 @@ impl ControllerThread {
         (end == self.driver.raft().end().offset).then_some(until)
     }
 
-    /// Behind the last record that has an effect: what an answer without records of its own rests on.
+    /// Behind the last record that has an effect: what answers rest on.
     fn effective_end(&self) -> Offset {
         let end = self.driver.raft().end().offset;
         self.unhurried.filter(|(_, until, _)| *until == end).map_or(end, |(begin, ..)| begin)
@@ -262,13 +264,12 @@ impl ControllerThread {
             let rest = records.split_off(RECORDS_PER_BATCH_MAX);
             self.append(now, std::mem::replace(&mut records, rest))?;
         }
-        let waits_for_own = !records.is_empty() || kraft_version.is_some();
         self.append(now, records)?;
         if let Some(version) = kraft_version {
             self.driver.set_kraft_version(now, version)?;
         }
         let end = self.driver.raft().end().offset;
-        let rests_on = if waits_for_own { end } else { self.effective_end() };
+        let rests_on = self.effective_end();
         match &mut self.active {
             Some(active) => {
                 active.controller.advance(end);
