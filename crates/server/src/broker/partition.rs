@@ -298,9 +298,11 @@ impl Partition {
         self.follow_up(moved);
     }
 
+    /// Shows who has a copy; each follower's next fetch looks at the partition again, as he may be in sync no more.
     fn publish_replicas(&self, all: &[NodeId], in_sync: &[NodeId]) {
         let sets = ReplicaSets { all: all.to_vec(), in_sync: in_sync.to_vec() };
         self.handle.replicas.store(Arc::new(sets));
+        self.handle.followers.tell(HighWatermarkNews::WithNextFetch);
     }
 
     fn become_leader(&mut self, registration: &Registration, now: Millis) -> Moved {

@@ -31,6 +31,8 @@ pub struct FetchSession {
     id: i32,
     /// 0: the next request opens a session.
     epoch: i32,
+    /// A request that opens a session is under way.
+    opening: bool,
     partitions: HashMap<PartitionKey, Followed>,
     /// To be named in the next request, or to be left out of the session.
     changed: Vec<PartitionKey>,
@@ -117,6 +119,7 @@ impl FetchSession {
     pub fn reset(&mut self) {
         self.id = 0;
         self.epoch = 0;
+        self.opening = false;
         self.forgotten.clear();
         self.changed.clear();
         self.delayed.clear();
@@ -176,6 +179,7 @@ impl FetchSession {
         }
         let mut request =
             FetchRequest { session_id: self.id, session_epoch: self.epoch, topics, ..Default::default() };
+        self.opening = self.epoch == 0;
         if self.epoch > 0 {
             request.forgotten_topics_data = self.take_forgotten();
             self.epoch = if self.epoch == i32::MAX { 1 } else { self.epoch + 1 };
@@ -220,7 +224,7 @@ impl FetchSession {
         if session_id == 0 {
             // The leader keeps no session: everything is named each time.
             self.reset();
-        } else if self.epoch == 0 {
+        } else if std::mem::take(&mut self.opening) {
             (self.id, self.epoch) = (session_id, 1);
         }
         Ok(())
