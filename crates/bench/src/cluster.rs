@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use ottla_model::Uuid;
 use ottla_protocol::api::describe_quorum::{
     DescribeQuorumRequest, DescribeQuorumRequestPartitionData, DescribeQuorumRequestTopicData,
@@ -266,27 +266,51 @@ impl Cluster {
     }
 
     fn failover(&mut self, report: &mut Report) -> Result<()> {
-        let topic = self.create("failover", 1)?;
         let brand = self.brand;
         let mut note = |name, target, value: Duration| {
             report.note(brand, name, "ms", target, value.as_secs_f64() * 1e3);
         };
-        let stopped = self.outage(&topic, End::Stop)?;
+        let stopped = self.outage(End::Stop)?;
         note("leader stopped, until the next ack", Target::Value(50.0), stopped);
-        let killed = self.outage(&topic, End::Kill)?;
+        let killed = self.outage(End::Kill)?;
         note("leader killed, until the next ack", Target::OfKafka(1.0), killed);
         let stopped = self.without_controller(End::Stop)?;
         note("active controller stopped, until the next topic", Target::Value(50.0), stopped);
         let killed = self.without_controller(End::Kill)?;
         note("active controller killed, until the next topic", Target::OfKafka(1.0), killed);
-        self.any()?.delete_topic(&topic)
+        Ok(())
+    }
+
+    /// A topic whose leader is not the active controller too, and the leader's place: one failure at a time.
+    fn topic_led_elsewhere(&mut self) -> Result<(Topic, usize)> {
+        for n in 0..20 {
+            let controller = self.await_controller()?;
+            let topic = self.create(&format!("failover-{}-{n}", payload::now().0), 1)?;
+            let leader = self.leader(&topic)?.context("a leader")?;
+            let place = self.nodes.iter().position(|node| node.address == leader);
+            if let Some(place) = place.filter(|place| *place != controller) {
+                return Ok((topic, place));
+            }
+        }
+        bail!("the active controller leads every topic")
+    }
+
+    fn await_controller(&self) -> Result<usize> {
+        let begun = Instant::now();
+        loop {
+            if let Some(place) = self.active_controller()? {
+                return Ok(place);
+            }
+            ensure!(begun.elapsed() < Duration::from_secs(60), "no active controller");
+            pause();
+        }
     }
 
     /// Ends the leader's process and measures the gap between acknowledged records; brings the node back.
-    fn outage(&mut self, topic: &Topic, end: End) -> Result<Duration> {
+    fn outage(&mut self, end: End) -> Result<Duration> {
         let (batch, _) = payload::batch(Size::OneRecord, Codec::None);
-        let leader = self.leader(topic)?.context("a leader")?;
-        let place = self.nodes.iter().position(|node| node.address == leader).context("the leader's node")?;
+        let (topic, place) = self.topic_led_elsewhere()?;
+        let leader = self.nodes[place].address;
         let others: Vec<SocketAddr> = self.addresses().filter(|address| *address != leader).collect();
         let places: Vec<SocketAddr> = self.nodes.iter().map(|node| node.address).collect();
         let prober_topic = topic.clone();
@@ -335,19 +359,13 @@ impl Cluster {
         let gap = prober.join().ok().context("the prober panicked")??;
         self.bring_back(place)?;
         self.await_in_sync(&[&topic.name])?;
+        self.any()?.delete_topic(&topic)?;
         Ok(gap)
     }
 
     /// Ends the active controller's process and measures the time until a topic is created; brings the node back.
     fn without_controller(&mut self, end: End) -> Result<Duration> {
-        let begun = Instant::now();
-        let place = loop {
-            if let Some(place) = self.active_controller()? {
-                break place;
-            }
-            ensure!(begun.elapsed() < Duration::from_secs(60), "no active controller");
-            pause();
-        };
+        let place = self.await_controller()?;
         let other = self.nodes.iter().enumerate().find(|(n, _)| *n != place);
         let other = other.context("another node")?.1.address;
         let marker = if end == End::Kill { "killed" } else { "stopped" };
