@@ -25,7 +25,7 @@ const SMALL_PARTIAL_BYTES: usize = 4 * 1024;
 /// What has to be there of a large frame before it gets a buffer: a peer that announces one and falls silent holds
 /// no memory and nothing of the budget.
 const LARGE_BEGUN_BYTES: usize = CHUNK_BYTES / 4;
-/// What is received in front of a large frame's buffer where large frames follow each other: what comes first is copied.
+/// What is received in front of a large frame's buffer, and copied into it, where large frames follow each other.
 const LARGE_HEAD_BYTES: usize = 4 * 1024;
 /// What is allocated at once for a large frame that has begun to arrive.
 const LARGE_FIRST_BYTES: usize = 1024 * 1024;
