@@ -8,22 +8,25 @@ use ottla_model::{ErrorCode, LeaderEpoch, NodeId, Offset, Uuid};
 use ottla_protocol::api::add_raft_voter::{self, AddRaftVoterRequest};
 use ottla_protocol::api::begin_quorum_epoch::{
     self, BeginQuorumEpochRequest, BeginQuorumEpochRequestPartitionData, BeginQuorumEpochRequestTopicData,
+    BeginQuorumEpochResponse,
 };
 use ottla_protocol::api::end_quorum_epoch::{
-    EndQuorumEpochRequest, EndQuorumEpochRequestPartitionData, EndQuorumEpochRequestTopicData, ReplicaInfo,
+    EndQuorumEpochRequest, EndQuorumEpochRequestPartitionData, EndQuorumEpochRequestTopicData,
+    EndQuorumEpochResponse, ReplicaInfo,
 };
-use ottla_protocol::api::fetch::{FetchPartition, FetchRequest, FetchTopic, ReplicaState};
+use ottla_protocol::api::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, ReplicaState};
 use ottla_protocol::api::fetch_snapshot::{
     FetchSnapshotRequest, FetchSnapshotRequestPartitionSnapshot, FetchSnapshotRequestSnapshotId,
-    FetchSnapshotRequestTopicSnapshot,
+    FetchSnapshotRequestTopicSnapshot, FetchSnapshotResponse,
 };
 use ottla_protocol::api::remove_raft_voter::RemoveRaftVoterRequest;
 use ottla_protocol::api::update_raft_voter::{self, KRaftVersionFeature, UpdateRaftVoterRequest};
-use ottla_protocol::api::vote::{VoteRequest, VoteRequestPartitionData, VoteRequestTopicData};
+use ottla_protocol::api::vote::{VoteRequest, VoteRequestPartitionData, VoteRequestTopicData, VoteResponse};
 use ottla_protocol::{ApiKey, EncodeError, Records, Str};
 use ottla_raft::{
-    AnswerWhen, Ballot, Content, Endpoint, Failure, Fetched, FetchedSnapshot, Leadership, LogPosition,
-    ReplicaKey, Request, Response, ResponseBody, VersionRange,
+    AnswerWhen, Ballot, BeginQuorumEpoch, Content, EndQuorumEpoch, Endpoint, Failure, Fetch, FetchSnapshot,
+    Fetched, FetchedSnapshot, Leadership, LogPosition, ReplicaKey, Request, Response, ResponseBody,
+    VersionRange, Vote,
 };
 
 use super::{METADATA_TOPIC_ID, Reply};
@@ -106,108 +109,26 @@ impl Asker {
     pub async fn ask(&self, client: &mut NodeClient, request: &Request) -> Result<Reply, AskError> {
         match request {
             Request::Vote(vote) => {
-                let pre_vote = vote.kind == Ballot::PreVote;
-                if pre_vote && client.version_of(ApiKey::Vote).is_none_or(|version| version < 2) {
+                let version = client.version_of(ApiKey::Vote);
+                if vote.kind == Ballot::PreVote && version.is_none_or(|version| version < 2) {
                     return Err(RpcError::UnsupportedVersion(ApiKey::Vote).into());
                 }
-                let voter = vote.voter.unwrap_or(NOBODY);
-                let partition = VoteRequestPartitionData {
-                    partition_index: 0,
-                    replica_epoch: vote.epoch.0,
-                    replica_id: vote.candidate.id.0,
-                    replica_directory_id: vote.candidate.directory,
-                    voter_directory_id: voter.directory,
-                    last_offset_epoch: vote.log_end.epoch.0,
-                    last_offset: vote.log_end.offset.0,
-                    pre_vote,
-                };
-                let topic =
-                    VoteRequestTopicData { topic_name: METADATA_TOPIC.into(), partitions: vec![partition] };
-                let response = client
-                    .call(&VoteRequest {
-                        cluster_id: Some(self.cluster_id.clone()),
-                        voter_id: voter.id.0,
-                        topics: vec![topic],
-                    })
-                    .await?;
-                let data = response.topics.first().and_then(|topic| topic.partitions.first());
-                let endpoint = response.node_endpoints.first().map(|e| (&*e.host, e.port));
-                let head = self.partition_head(
-                    response.error_code,
-                    data.map(|data| (data.error_code, data.leader_id, data.leader_epoch)),
-                    endpoint,
-                )?;
-                let granted = data.is_some_and(|data| data.vote_granted);
-                Ok(reply(head, ResponseBody::Vote { granted }))
+                self.voted(client.call(&self.vote(vote)).await?)
             }
             Request::BeginQuorumEpoch(begin) => {
-                let voter = begin.voter.unwrap_or(NOBODY);
-                let partition = BeginQuorumEpochRequestPartitionData {
-                    partition_index: 0,
-                    voter_directory_id: voter.directory,
-                    leader_id: begin.leader.0,
-                    leader_epoch: begin.epoch.0,
-                };
-                let topic = BeginQuorumEpochRequestTopicData {
-                    topic_name: METADATA_TOPIC.into(),
-                    partitions: vec![partition],
-                };
-                let leader_endpoint = |endpoint: &Endpoint| begin_quorum_epoch::LeaderEndpoint {
-                    name: Str::from(&endpoint.listener),
-                    host: Str::from(&endpoint.host),
-                    port: endpoint.port,
-                };
-                let response = client
-                    .call(&BeginQuorumEpochRequest {
-                        cluster_id: Some(self.cluster_id.clone()),
-                        voter_id: voter.id.0,
-                        topics: vec![topic],
-                        leader_endpoints: begin.endpoints.iter().map(leader_endpoint).collect(),
-                    })
-                    .await?;
-                let data = response.topics.first().and_then(|topic| topic.partitions.first());
-                let endpoint = response.node_endpoints.first().map(|e| (&*e.host, e.port));
-                let head = self.partition_head(
-                    response.error_code,
-                    data.map(|data| (data.error_code, data.leader_id, data.leader_epoch)),
-                    endpoint,
-                )?;
-                Ok(reply(head, ResponseBody::BeginQuorumEpoch))
+                self.begun_quorum_epoch(client.call(&self.begin_quorum_epoch(begin)).await?)
             }
             Request::EndQuorumEpoch(end) => {
-                let candidate = |key: &ReplicaKey| ReplicaInfo {
-                    candidate_id: key.id.0,
-                    candidate_directory_id: key.directory,
-                };
-                let partition = EndQuorumEpochRequestPartitionData {
-                    partition_index: 0,
-                    leader_id: end.leader.0,
-                    leader_epoch: end.epoch.0,
-                    preferred_successors: end.preferred.iter().map(|key| key.id.0).collect(),
-                    preferred_candidates: end.preferred.iter().map(candidate).collect(),
-                };
-                let topic = EndQuorumEpochRequestTopicData {
-                    topic_name: METADATA_TOPIC.into(),
-                    partitions: vec![partition],
-                };
-                let response = client
-                    .call(&EndQuorumEpochRequest {
-                        cluster_id: Some(self.cluster_id.clone()),
-                        topics: vec![topic],
-                        leader_endpoints: Vec::new(),
-                    })
-                    .await?;
-                let data = response.topics.first().and_then(|topic| topic.partitions.first());
-                let endpoint = response.node_endpoints.first().map(|e| (&*e.host, e.port));
-                let head = self.partition_head(
-                    response.error_code,
-                    data.map(|data| (data.error_code, data.leader_id, data.leader_epoch)),
-                    endpoint,
-                )?;
-                Ok(reply(head, ResponseBody::EndQuorumEpoch))
+                self.ended_quorum_epoch(client.call(&self.end_quorum_epoch(end)).await?)
             }
-            Request::Fetch(fetch) => self.fetch(client, fetch).await,
-            Request::FetchSnapshot(fetch) => self.fetch_snapshot(client, fetch).await,
+            Request::Fetch(fetch) => {
+                let version = client.version_of(ApiKey::Fetch).filter(|version| *version >= 13);
+                let version = version.ok_or(RpcError::UnsupportedVersion(ApiKey::Fetch))?;
+                self.fetched(client.call(&self.fetch(fetch, version)).await?)
+            }
+            Request::FetchSnapshot(fetch) => {
+                self.fetched_snapshot(client.call(&self.fetch_snapshot(fetch)).await?)
+            }
             Request::AddVoter(add) => {
                 let listener = |endpoint: &Endpoint| add_raft_voter::Listener {
                     name: Str::from(&endpoint.listener),
@@ -275,9 +196,97 @@ impl Asker {
         }
     }
 
-    async fn fetch(&self, client: &mut NodeClient, fetch: &ottla_raft::Fetch) -> Result<Reply, AskError> {
-        let version = client.version_of(ApiKey::Fetch).filter(|version| *version >= 13);
-        let version = version.ok_or(RpcError::UnsupportedVersion(ApiKey::Fetch))?;
+    fn vote(&self, vote: &Vote) -> VoteRequest {
+        let voter = vote.voter.unwrap_or(NOBODY);
+        let partition = VoteRequestPartitionData {
+            partition_index: 0,
+            replica_epoch: vote.epoch.0,
+            replica_id: vote.candidate.id.0,
+            replica_directory_id: vote.candidate.directory,
+            voter_directory_id: voter.directory,
+            last_offset_epoch: vote.log_end.epoch.0,
+            last_offset: vote.log_end.offset.0,
+            pre_vote: vote.kind == Ballot::PreVote,
+        };
+        let topic = VoteRequestTopicData { topic_name: METADATA_TOPIC.into(), partitions: vec![partition] };
+        let cluster_id = Some(self.cluster_id.clone());
+        VoteRequest { cluster_id, voter_id: voter.id.0, topics: vec![topic] }
+    }
+
+    fn voted(&self, response: VoteResponse) -> Result<Reply, AskError> {
+        let data = response.topics.first().and_then(|topic| topic.partitions.first());
+        let head = self.partition_head(
+            response.error_code,
+            data.map(|data| (data.error_code, data.leader_id, data.leader_epoch)),
+            response.node_endpoints.first().map(|e| (&*e.host, e.port)),
+        )?;
+        let granted = data.is_some_and(|data| data.vote_granted);
+        Ok(reply(head, ResponseBody::Vote { granted }))
+    }
+
+    fn begin_quorum_epoch(&self, begin: &BeginQuorumEpoch) -> BeginQuorumEpochRequest {
+        let voter = begin.voter.unwrap_or(NOBODY);
+        let partition = BeginQuorumEpochRequestPartitionData {
+            partition_index: 0,
+            voter_directory_id: voter.directory,
+            leader_id: begin.leader.0,
+            leader_epoch: begin.epoch.0,
+        };
+        let topic = BeginQuorumEpochRequestTopicData {
+            topic_name: METADATA_TOPIC.into(),
+            partitions: vec![partition],
+        };
+        let leader_endpoint = |endpoint: &Endpoint| begin_quorum_epoch::LeaderEndpoint {
+            name: Str::from(&endpoint.listener),
+            host: Str::from(&endpoint.host),
+            port: endpoint.port,
+        };
+        BeginQuorumEpochRequest {
+            cluster_id: Some(self.cluster_id.clone()),
+            voter_id: voter.id.0,
+            topics: vec![topic],
+            leader_endpoints: begin.endpoints.iter().map(leader_endpoint).collect(),
+        }
+    }
+
+    fn begun_quorum_epoch(&self, response: BeginQuorumEpochResponse) -> Result<Reply, AskError> {
+        let data = response.topics.first().and_then(|topic| topic.partitions.first());
+        let head = self.partition_head(
+            response.error_code,
+            data.map(|data| (data.error_code, data.leader_id, data.leader_epoch)),
+            response.node_endpoints.first().map(|e| (&*e.host, e.port)),
+        )?;
+        Ok(reply(head, ResponseBody::BeginQuorumEpoch))
+    }
+
+    fn end_quorum_epoch(&self, end: &EndQuorumEpoch) -> EndQuorumEpochRequest {
+        let candidate =
+            |key: &ReplicaKey| ReplicaInfo { candidate_id: key.id.0, candidate_directory_id: key.directory };
+        let partition = EndQuorumEpochRequestPartitionData {
+            partition_index: 0,
+            leader_id: end.leader.0,
+            leader_epoch: end.epoch.0,
+            preferred_successors: end.preferred.iter().map(|key| key.id.0).collect(),
+            preferred_candidates: end.preferred.iter().map(candidate).collect(),
+        };
+        let topic =
+            EndQuorumEpochRequestTopicData { topic_name: METADATA_TOPIC.into(), partitions: vec![partition] };
+        let cluster_id = Some(self.cluster_id.clone());
+        EndQuorumEpochRequest { cluster_id, topics: vec![topic], leader_endpoints: Vec::new() }
+    }
+
+    fn ended_quorum_epoch(&self, response: EndQuorumEpochResponse) -> Result<Reply, AskError> {
+        let data = response.topics.first().and_then(|topic| topic.partitions.first());
+        let head = self.partition_head(
+            response.error_code,
+            data.map(|data| (data.error_code, data.leader_id, data.leader_epoch)),
+            response.node_endpoints.first().map(|e| (&*e.host, e.port)),
+        )?;
+        Ok(reply(head, ResponseBody::EndQuorumEpoch))
+    }
+
+    /// Version 15 moved the replica's id.
+    fn fetch(&self, fetch: &Fetch, version: i16) -> FetchRequest {
         let partition = FetchPartition {
             partition: 0,
             current_leader_epoch: fetch.epoch.0,
@@ -296,17 +305,18 @@ impl Asker {
         let state = ReplicaState { replica_id: fetch.replica.id.0, replica_epoch: -1 };
         let (replica_id, replica_state) =
             if version < 15 { (fetch.replica.id.0, ReplicaState::default()) } else { (-1, state) };
-        let response = client
-            .call(&FetchRequest {
-                cluster_id: Some(self.cluster_id.clone()),
-                replica_id,
-                replica_state,
-                max_wait_ms: fetch.wait_ms_max as i32,
-                max_bytes: fetch.bytes_max as i32,
-                topics: vec![topic],
-                ..Default::default()
-            })
-            .await?;
+        FetchRequest {
+            cluster_id: Some(self.cluster_id.clone()),
+            replica_id,
+            replica_state,
+            max_wait_ms: fetch.wait_ms_max as i32,
+            max_bytes: fetch.bytes_max as i32,
+            topics: vec![topic],
+            ..Default::default()
+        }
+    }
+
+    fn fetched(&self, response: FetchResponse) -> Result<Reply, AskError> {
         let data =
             response.responses.into_iter().next().and_then(|topic| topic.partitions.into_iter().next());
         let endpoint = response.node_endpoints.first();
@@ -340,11 +350,7 @@ impl Asker {
         Ok(Reply { records, ..reply(head, ResponseBody::Fetch(fetched)) })
     }
 
-    async fn fetch_snapshot(
-        &self,
-        client: &mut NodeClient,
-        fetch: &ottla_raft::FetchSnapshot,
-    ) -> Result<Reply, AskError> {
+    fn fetch_snapshot(&self, fetch: &FetchSnapshot) -> FetchSnapshotRequest {
         let partition = FetchSnapshotRequestPartitionSnapshot {
             partition: 0,
             current_leader_epoch: fetch.epoch.0,
@@ -357,14 +363,15 @@ impl Asker {
         };
         let topic =
             FetchSnapshotRequestTopicSnapshot { name: METADATA_TOPIC.into(), partitions: vec![partition] };
-        let response = client
-            .call(&FetchSnapshotRequest {
-                cluster_id: Some(self.cluster_id.clone()),
-                replica_id: fetch.replica.id.0,
-                max_bytes: fetch.bytes_max as i32,
-                topics: vec![topic],
-            })
-            .await?;
+        FetchSnapshotRequest {
+            cluster_id: Some(self.cluster_id.clone()),
+            replica_id: fetch.replica.id.0,
+            max_bytes: fetch.bytes_max as i32,
+            topics: vec![topic],
+        }
+    }
+
+    fn fetched_snapshot(&self, response: FetchSnapshotResponse) -> Result<Reply, AskError> {
         let data = response.topics.into_iter().next().and_then(|topic| topic.partitions.into_iter().next());
         let endpoint = response.node_endpoints.first().map(|e| (&*e.host, e.port));
         // Apache Kafka 4.4.0 fails to encode any error of the partition and says this instead.
@@ -413,4 +420,74 @@ fn reply(head: Head, body: ResponseBody) -> Reply {
 fn with_message(mut reply: Reply, message: Option<Str>) -> Reply {
     reply.response.message = message.map(String::from);
     reply
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use ottla_protocol::{Decoder, Message, RequestHeader, ResponseHeader};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::quorum::wire::serve::QuorumRequest;
+
+    /// Between nodes of Apache Kafka 4.4.0, and answers of theirs to a client; see testdata/golden.
+    const FRAMES: &str = include_str!("../../../../../testdata/golden/frames/frames.jsonl");
+
+    fn bytes(frame: &Value) -> Bytes {
+        let hex = frame.as_str().unwrap();
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    }
+
+    /// Every captured exchange of `R` about the metadata partition: what a node asked is understood and asked again in
+    /// the same bytes, and what was answered is read and answered again. Returns how many there were.
+    fn exchanges<R: QuorumRequest>(
+        write: impl Fn(&Asker, Request) -> Option<R>,
+        read: impl Fn(&Asker, R::Response) -> Result<Reply, AskError>,
+    ) -> usize {
+        let mut count = 0;
+        for frame in FRAMES.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+            let version = frame["version"].as_i64().unwrap() as i16;
+            if frame["api"] != R::KEY as i16 {
+                continue;
+            }
+            let mut d = Decoder::new(bytes(&frame["request"]));
+            RequestHeader::decode_frame(&mut d).unwrap();
+            let asked = R::decode(&mut d, version).unwrap();
+            let Some(request) = asked.read() else { continue };
+            let cluster_id = asked.cluster_id().unwrap_or_default().into();
+            let asker = Asker { cluster_id, listener: "CONTROLLER".into(), timeout_ms: 2000 };
+            // The schema-driven client leaves out what nodes always say.
+            if frame["from"].as_str().unwrap().starts_with("broker/controller") {
+                let again = write(&asker, request).expect("a request of its own kind");
+                assert_eq!(again.encode_to_bytes(version), asked.encode_to_bytes(version), "{:?}", R::KEY);
+            }
+            let mut d = Decoder::new(bytes(&frame["response"]));
+            ResponseHeader::decode(&mut d, R::KEY.response_header_version(version)).unwrap();
+            let answered = R::Response::decode(&mut d, version).unwrap();
+            let again = R::answer(read(&asker, answered.clone()).unwrap(), "CONTROLLER", version);
+            assert_eq!(again.encode_to_bytes(version), answered.encode_to_bytes(version), "{:?}", R::KEY);
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn kafkas_exchanges_are_ours() {
+        let vote = |asker: &Asker, request| match request {
+            Request::Vote(vote) => Some(asker.vote(&vote)),
+            _ => None,
+        };
+        assert_eq!(exchanges::<VoteRequest>(vote, Asker::voted), 4);
+        let begin = |asker: &Asker, request| match request {
+            Request::BeginQuorumEpoch(begin) => Some(asker.begin_quorum_epoch(&begin)),
+            _ => None,
+        };
+        assert_eq!(exchanges::<BeginQuorumEpochRequest>(begin, Asker::begun_quorum_epoch), 4);
+        let end = |asker: &Asker, request| match request {
+            Request::EndQuorumEpoch(end) => Some(asker.end_quorum_epoch(&end)),
+            _ => None,
+        };
+        assert_eq!(exchanges::<EndQuorumEpochRequest>(end, Asker::ended_quorum_epoch), 4);
+    }
 }
