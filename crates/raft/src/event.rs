@@ -114,6 +114,11 @@ pub struct Outgoing {
 pub enum Fault {
     #[error("epoch {epoch} has two leaders, {known} and {other}")]
     TwoLeaders { epoch: LeaderEpoch, known: ottla_model::NodeId, other: ottla_model::NodeId },
+    #[error(
+        "node {me}, this node's id, already leads epoch {epoch}: another process has it, or this node's metadata \
+         directory was emptied while it led"
+    )]
+    LeadsElsewhere { epoch: LeaderEpoch, me: ottla_model::NodeId },
     #[error("the leader's log parts from this one at {at}, below what is committed, {high_watermark}")]
     CommittedLost { at: Offset, high_watermark: Offset },
     #[error("a peer found a request invalid: {0}")]

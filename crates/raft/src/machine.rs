@@ -466,11 +466,10 @@ impl Raft {
             }
             if !self.adopt(now, &response.leadership) {
                 let Leadership { epoch, leader, .. } = response.leadership;
-                let other = leader.unwrap_or(NodeId::NONE);
-                return self.fault(Fault::TwoLeaders {
-                    epoch,
-                    known: self.leader.unwrap_or(NodeId::NONE),
-                    other,
+                let (me, other) = (self.me().id, leader.unwrap_or(NodeId::NONE));
+                return self.fault(match self.leader {
+                    Some(known) if other != me => Fault::TwoLeaders { epoch, known, other },
+                    _ => Fault::LeadsElsewhere { epoch, me },
                 });
             }
         }

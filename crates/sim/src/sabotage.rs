@@ -14,8 +14,8 @@ pub enum Sabotage {
     ForgetSync,
     /// `quorum-state` stays as it was first written: epochs and votes are forgotten at every start.
     ForgetVote,
-    /// What is cut off a log stays on the disk.
-    ForgetTruncation,
+    /// No sync of a directory does anything: new files and names may be gone after a power loss.
+    ForgetNames,
     /// Whoever asks for a vote is granted it.
     GrantEveryVote,
     /// A leader takes a log that is as long as its own for the same, whatever epoch it ends with.
@@ -30,7 +30,7 @@ impl Sabotage {
     pub const ALL: [Self; 7] = [
         Self::ForgetSync,
         Self::ForgetVote,
-        Self::ForgetTruncation,
+        Self::ForgetNames,
         Self::GrantEveryVote,
         Self::SkipEpochOfLog,
         Self::AnswerEarly,
@@ -38,7 +38,7 @@ impl Sabotage {
     ];
 
     pub fn is_of_disk(self) -> bool {
-        matches!(self, Self::ForgetSync | Self::ForgetVote | Self::ForgetTruncation)
+        matches!(self, Self::ForgetSync | Self::ForgetVote | Self::ForgetNames)
     }
 }
 
@@ -84,11 +84,11 @@ impl Disk for LyingDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.disk.sync_dir(dir)
+        if self.sabotage == Sabotage::ForgetNames { Ok(()) } else { self.disk.sync_dir(dir) }
     }
 
     fn sync_all(&self, dir: &Path) -> io::Result<()> {
-        self.disk.sync_all(dir)
+        if self.sabotage == Sabotage::ForgetNames { Ok(()) } else { self.disk.sync_all(dir) }
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync + std::fmt::Debug>>> {
@@ -128,9 +128,6 @@ impl DiskFile for LyingFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        if self.sabotage == Sabotage::ForgetTruncation && len < self.file.len()? {
-            return Ok(());
-        }
         self.file.set_len(len)
     }
 
