@@ -4,8 +4,8 @@
 //! quorum's driver, the step machine, the controller and the metadata loader, over the log engine on a
 //! [`ottla_commit_log::SimDisk`]. Around it: [`net`] (delay, loss, doubling, reordering, cut links), [`node`]
 //! (processes that crash, stop and lose power), [`world`] (time and order), [`workload`] (what clients ask),
-//! [`nemesis`] (what goes wrong), [`auditor`] (what was promised to clients, and whether it holds), [`invariants`] (what
-//! the quorum promises, after every step), [`sabotage`] (deliberate faults that must be found).
+//! [`nemesis`] (what goes wrong), [`auditor`] (what was promised to clients, and whether it holds), [`invariants`]
+//! (what the quorum promises, after every step), [`sabotage`] (deliberate faults that must be found).
 //!
 //! One seed decides everything; the same seed gives the same trace. Must not know threads, sockets or the real clock.
 

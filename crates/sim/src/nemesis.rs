@@ -81,7 +81,7 @@ pub fn strike(world: &mut World) -> Result<(), String> {
             world.node(id).disk.inject(fault);
             world.node(id).disk_is_broken = true;
         }
-        15 | 16 => change_voters(world, id),
+        15 | 16 if i64::from(id) < count => change_voters(world, id),
         _ => {}
     }
     Ok(())

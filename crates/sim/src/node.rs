@@ -1,7 +1,6 @@
 //! A node: a disk, and while it runs the loop that ships over it.
 
 use std::future::Future;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -51,10 +50,14 @@ pub fn directory_id(id: i32) -> Uuid {
     Uuid::from_u128((1000 + id as u128) << 64 | 7)
 }
 
-fn config(id: i32, nodes: i32) -> ServerConfig {
-    let servers: Vec<String> = (1..=nodes).map(|id| format!("node{id}:9093")).collect();
+fn config(id: i32, controllers: i32) -> ServerConfig {
+    let servers: Vec<String> = (1..=controllers).map(|id| format!("node{id}:9093")).collect();
+    let role = match id <= controllers {
+        true => format!("process.roles=controller\nlisteners=CONTROLLER://node{id}:9093"),
+        false => format!("process.roles=broker\nlisteners=PLAINTEXT://node{id}:9092"),
+    };
     let text = format!(
-        "node.id={id}\nprocess.roles=controller\nlisteners=CONTROLLER://node{id}:9093\n\
+        "node.id={id}\n{role}\n\
          controller.listener.names=CONTROLLER\ncontroller.quorum.bootstrap.servers={}\nlog.dirs={DIR}\n\
          metadata.log.max.record.bytes.between.snapshots=3000\nmetadata.max.retention.bytes=20000\n\
          internal.metadata.log.segment.bytes=30000\n",
@@ -65,18 +68,22 @@ fn config(id: i32, nodes: i32) -> ServerConfig {
 }
 
 impl Node {
-    /// Formats the node's disk; `voters` are the first voters, the others join later.
-    pub fn format(id: i32, nodes: i32, voters: i32, sabotage: Option<Sabotage>) -> Self {
+    /// Formats the node's disk. Nodes behind the controllers are brokers; the first controllers are voters, the others
+    /// may become it.
+    pub fn format(id: i32, controllers: i32, voters: i32, sabotage: Option<Sabotage>) -> Self {
         let disk = SimDisk::new();
-        let config = config(id, nodes);
+        let config = config(id, controllers);
         let initial = |id: i32| InitialController {
             id: NodeId(id),
             host: format!("node{id}"),
             port: 9093,
             directory: directory_id(id),
         };
-        let quorum =
-            if id <= voters { Quorum::Initial((1..=voters).map(initial).collect()) } else { Quorum::None };
+        let quorum = match id {
+            _ if id <= voters => Quorum::Initial((1..=voters).map(initial).collect()),
+            _ if id <= controllers => Quorum::None,
+            _ => Quorum::Configured,
+        };
         let options = FormatOptions { cluster_id: CLUSTER.into(), quorum, ..FormatOptions::default() };
         storage::format(&disk, &config, &options, Millis(1000), || directory_id(id))
             .expect("a fresh disk can be formatted");
@@ -156,11 +163,6 @@ impl Node {
             None => true,
         });
         ready
-    }
-
-    /// Where the metadata log lies.
-    pub fn log_directory(&self) -> std::path::PathBuf {
-        Path::new(DIR).join("__cluster_metadata-0")
     }
 }
 

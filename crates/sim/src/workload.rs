@@ -13,7 +13,7 @@ use ottla_protocol::api::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use ottla_protocol::api::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
-use ottla_server::controller::{ControllerError, ControllerHandle};
+use ottla_server::controller::ControllerHandle;
 
 use crate::node::CLUSTER;
 use crate::random::Random;
@@ -117,11 +117,6 @@ impl Workload {
     }
 }
 
-fn code(error: ControllerError) -> Answer {
-    let _ = error;
-    Answer::Refused
-}
-
 impl Operation {
     /// Asks the controller of a node.
     pub fn perform(&self, controller: ControllerHandle) -> Pin<Box<dyn Future<Output = Answer>>> {
@@ -152,7 +147,7 @@ impl Operation {
                     Ok(response) => {
                         Answer::Registered { error: response.error_code, epoch: response.broker_epoch }
                     }
-                    Err(error) => code(error),
+                    Err(_) => Answer::Refused,
                 }
             }),
             Self::Heartbeat { broker, epoch } => Box::pin(async move {
@@ -164,7 +159,7 @@ impl Operation {
                 };
                 match controller.heartbeat(request).await {
                     Ok(response) => Answer::Beat { error: response.error_code },
-                    Err(error) => code(error),
+                    Err(_) => Answer::Refused,
                 }
             }),
             Self::CreateTopic { name } => Box::pin(async move {
@@ -180,7 +175,7 @@ impl Operation {
                         let topic = &response.topics[0];
                         Answer::Created { error: topic.error_code, id: topic.topic_id }
                     }
-                    Err(error) => code(error),
+                    Err(_) => Answer::Refused,
                 }
             }),
             Self::DeleteTopic { name } => Box::pin(async move {
@@ -188,7 +183,7 @@ impl Operation {
                 let request = DeleteTopicsRequest { topics: vec![state], ..Default::default() };
                 match controller.delete_topics(request).await {
                     Ok(response) => Answer::Deleted { error: response.responses[0].error_code },
-                    Err(error) => code(error),
+                    Err(_) => Answer::Refused,
                 }
             }),
             Self::Configure { topic, value } => Box::pin(async move {
@@ -206,7 +201,7 @@ impl Operation {
                     IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
                 match controller.incremental_alter_configs(request).await {
                     Ok(response) => Answer::Configured { error: response.responses[0].error_code },
-                    Err(error) => code(error),
+                    Err(_) => Answer::Refused,
                 }
             }),
             Self::AllocateIds { broker, epoch } => Box::pin(async move {
@@ -217,7 +212,7 @@ impl Operation {
                         start: response.producer_id_start,
                         len: response.producer_id_len.into(),
                     },
-                    Err(error) => code(error),
+                    Err(_) => Answer::Refused,
                 }
             }),
         }

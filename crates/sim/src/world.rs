@@ -118,6 +118,7 @@ pub struct World {
     pub now: Millis,
     pub random: Random,
     pub net: SimNet,
+    /// Controllers, and a broker behind them.
     pub nodes: Vec<Node>,
     pub sabotage: Option<Sabotage>,
     /// What a sync takes at most.
@@ -139,9 +140,9 @@ pub struct World {
 impl World {
     pub fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
         let mut random = Random::new(seed);
-        let count = 3 + random.below(3) as i32;
-        let voters = if random.chance(500) { count } else { 3 };
-        let nodes = (1..=count).map(|id| Node::format(id, count, voters, sabotage)).collect();
+        let controllers = 3 + random.below(3) as i32;
+        let voters = if random.chance(500) { controllers } else { 3 };
+        let nodes = (1..=controllers + 1).map(|id| Node::format(id, controllers, voters, sabotage)).collect();
         let mut net = SimNet::default();
         (net.delay_ms_max, net.lost, net.doubled) =
             (1 + random.below(200), random.below(60), random.below(60));

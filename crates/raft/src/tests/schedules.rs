@@ -19,7 +19,7 @@ fn play(seed: u64, sabotage: Option<Sabotage>) -> World {
     let mut world = World::new(seed);
     world.sabotage = sabotage;
     let controllers = 3 + (seed % 3) as i32;
-    let voters: Vec<i32> = (1..=if seed % 4 == 0 { controllers } else { 3 }).collect();
+    let voters: Vec<i32> = (1..=if seed.is_multiple_of(4) { controllers } else { 3 }).collect();
     let in_log = seed % 8 != 7;
     for id in 1..=controllers {
         world.format(id, if voters.contains(&id) || !in_log { &voters } else { &[] }, in_log);
