@@ -1,8 +1,8 @@
 //! What this node knows of the cluster: committed records become images, images are published.
 //!
-//! Owns the newest image and the order in which it reaches the node's parts. Images are built on the quorum's thread and
-//! acted on by another: a thousand logs to be made must not keep the quorum from answering. Must not know where records
-//! come from, or who decides.
+//! Owns the newest image and the order in which it reaches the node's parts. Images are built on the quorum's thread
+//! and acted on by another: a thousand logs to be made must not keep the quorum from answering. Must not know where
+//! records come from, or who decides.
 
 use std::io;
 use std::sync::{Arc, mpsc};
