@@ -1,6 +1,7 @@
 //! A partition's follower: where it fetches next, and what its leader's answers make it do.
 //!
-//! Owns the fetch position and the state of truncation. The log's offsets are told; what to do with the log is returned.
+//! Owns the fetch position and the state of truncation. The log's offsets are told; what to do with the log is
+//! returned.
 
 use ottla_model::{ErrorCode, LeaderEpoch, Millis, Offset};
 

@@ -37,6 +37,7 @@ use parking_lot::Mutex;
 
 use crate::config::ServerConfig;
 use crate::controller::ControllerClient;
+use crate::rpc::RpcNetwork;
 use coordinators::{GroupCoordinators, HostConfig};
 use fetch_session::FetchSessions;
 use isr_changes::IsrChanges;
@@ -121,7 +122,7 @@ impl Broker {
             controller,
             fetch_sessions: FetchSessions::new(slots_max, seed),
             replica_sessions: ReplicaSessions::new(seed),
-            fetchers: ReplicaFetchers::new(),
+            fetchers: ReplicaFetchers::new(RpcNetwork::new()),
             replication_quotas: ReplicationQuotas::default(),
             producer_ids: ProducerIds::default(),
             dirs,

@@ -4,8 +4,8 @@
 //! A leader is node 1: `lead replicas=1,2,3 isr=1,2 epoch=0 at=0 end=5 hw=5 min=1 lag=30 [start=0]`, `append END`,
 //! `fetch NODE OFFSET [start=0] [broker=-1] [ineligible]`, `shrink`, `accept isr=1,2 [epoch=] [at=]`, `refuse CODE`,
 //! `register replicas= isr= at=`, `time MS`, `low [dead=2]`.
-//! A follower: `follow epoch=0 end=5 last=0`, `answer records|diverging EPOCH END|CODE`, `advance END EPOCH`, `time MS`,
-//! `cut leader=EPOCH:END [local=EPOCH:END] end=N`.
+//! A follower: `follow epoch=0 end=5 last=0`, `answer records|diverging EPOCH END|CODE`, `advance END EPOCH`,
+//! `time MS`, `cut leader=EPOCH:END [local=EPOCH:END] end=N`.
 
 use std::fmt::Write;
 use std::path::Path;

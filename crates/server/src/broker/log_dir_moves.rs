@@ -180,6 +180,6 @@ fn pace(broker: &Broker, copied: usize) {
     let rate = broker.layers().broker("replica.alter.log.dirs.io.max.bytes.per.second");
     let rate = rate.and_then(|value| value.as_i64()).filter(|rate| *rate < i64::MAX);
     if let Some(rate) = rate {
-        std::thread::sleep(Duration::from_secs_f64((copied as f64 / rate.max(1) as f64).min(60.0)));
+        std::thread::park_timeout(Duration::from_secs_f64((copied as f64 / rate.max(1) as f64).min(60.0)));
     }
 }

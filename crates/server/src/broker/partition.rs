@@ -294,7 +294,12 @@ impl Partition {
                 Moved::default()
             }
         };
-        self.publish_replicas(&registration.replicas, &registration.isr);
+        // A leader may have heard from the controller what a later image will say.
+        let in_sync = match &self.role {
+            Role::Leads(leader) => leader.isr().to_vec(),
+            Role::Follows => registration.isr.clone(),
+        };
+        self.publish_replicas(&registration.replicas, &in_sync);
         self.follow_up(moved);
     }
 

@@ -58,8 +58,8 @@ impl Inbox {
 
 impl ReplicaFetchers {
     /// Must be called inside a runtime.
-    pub fn new() -> Self {
-        Self { network: RpcNetwork::new(), runtime: Handle::current(), state: Mutex::default() }
+    pub fn new(network: Arc<RpcNetwork>) -> Self {
+        Self { network, runtime: Handle::current(), state: Mutex::default() }
     }
 
     /// Replicates a partition from `leader` from now on, in `epoch`; the partition follows already.

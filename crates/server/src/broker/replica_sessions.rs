@@ -1,8 +1,8 @@
 //! Fetch sessions of followers, on their leader.
 //!
 //! Owns what each session fetches and what it was told. A partition that changes puts itself on its sessions' lists
-//! ([`super::waiters`]), so a fetch looks at what changed and at what it names, however many partitions the session has.
-//! Knows nothing of logs; what a partition has is read by `api/replica_fetch`.
+//! ([`super::waiters`]), so a fetch looks at what changed and at what it names, however many partitions the session
+//! has. Knows nothing of logs; what a partition has is read by `api/replica_fetch`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
