@@ -62,7 +62,7 @@ async fn open(
     request: EnvelopeRequest,
 ) -> Result<Bytes, ErrorCode> {
     let peer = address_of(&request.client_host_address).ok_or(ErrorCode::InvalidRequest)?;
-    if !request.request_principal.as_ref().is_some_and(|principal| is_principal(principal)) {
+    if !request.request_principal.as_ref().is_some_and(is_principal) {
         return Err(ErrorCode::PrincipalDeserializationFailure);
     }
     let mut inner = Decoder::new(request.request_data);

@@ -74,17 +74,17 @@ impl Cluster {
 
     fn config(&self, node: usize) -> ServerConfig {
         let (controller, client) = self.ports[node - 1];
-        let list = |entry: &dyn Fn((usize, &(u16, u16))) -> String| {
-            self.ports.iter().enumerate().map(entry).collect::<Vec<_>>().join(",")
+        let list = |entry: &dyn Fn(usize, u16) -> String| {
+            let entries = self.ports.iter().enumerate().map(|(index, (port, _))| entry(index + 1, *port));
+            entries.collect::<Vec<_>>().join(",")
         };
         let quorum = match self.quorum {
-            Voters::Static => format!(
-                "controller.quorum.voters={}",
-                list(&|(index, (port, _))| format!("{}@127.0.0.1:{port}", index + 1))
-            ),
+            Voters::Static => {
+                format!("controller.quorum.voters={}", list(&|node, port| format!("{node}@127.0.0.1:{port}")))
+            }
             Voters::Dynamic => format!(
                 "controller.quorum.bootstrap.servers={}",
-                list(&|(_, (port, _))| format!("127.0.0.1:{port}"))
+                list(&|_, port| format!("127.0.0.1:{port}"))
             ),
         };
         let text = format!(

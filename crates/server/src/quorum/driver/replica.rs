@@ -105,11 +105,9 @@ impl Driver {
                         *batches = arrived.iter().map(FollowerBatch::fetched).collect();
                     }
                 }
-                ResponseBody::FetchSnapshot(piece) => {
-                    if !self.receive_piece(piece, &bytes)? {
-                        // The step machine forgets the pieces and asks the leader where to begin.
-                        response.error = ErrorCode::SnapshotNotFound;
-                    }
+                // The step machine forgets the pieces and asks the leader where to begin.
+                ResponseBody::FetchSnapshot(piece) if !self.receive_piece(piece, &bytes)? => {
+                    response.error = ErrorCode::SnapshotNotFound;
                 }
                 _ => {}
             }

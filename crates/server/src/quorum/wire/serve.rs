@@ -81,14 +81,14 @@ fn leader_endpoint<'a>(reply: &'a Reply, listener: &str) -> Option<(NodeId, &'a 
 }
 
 macro_rules! node_endpoints {
-    ($api:ident, $reply:expr, $listener:expr, $allowed:expr) => {
+    ($api:ident, $reply:expr, $listener:expr, $allowed:expr $(, $field:ident: $value:expr)?) => {
         leader_endpoint($reply, $listener)
             .filter(|_| $allowed)
             .map(|(id, endpoint)| $api::NodeEndpoint {
                 node_id: id.0,
                 host: Str::from(&endpoint.host),
                 port: endpoint.port.into(),
-                ..Default::default()
+                $($field: $value,)?
             })
             .into_iter()
             .collect()
@@ -263,7 +263,7 @@ impl QuorumRequest for FetchRequest {
     fn answer(reply: Reply, listener: &str, version: i16) -> FetchResponse {
         let current_leader =
             LeaderIdAndEpoch { leader_id: leader_id(&reply), leader_epoch: leader_epoch(&reply) };
-        let node_endpoints = node_endpoints!(fetch, &reply, listener, version >= 16);
+        let node_endpoints = node_endpoints!(fetch, &reply, listener, version >= 16, rack: None);
         let mut partition = PartitionData {
             error_code: reply.response.error.code(),
             high_watermark: -1,
