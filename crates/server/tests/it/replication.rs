@@ -245,6 +245,32 @@ async fn a_leader_acknowledges_what_its_follower_has() {
     node.running.stop().await;
 }
 
+/// A throttled follower that is not in sync gets no more than the rate allows; one in sync gets everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttled_follower_waits_until_it_is_in_sync() {
+    let node = TestNode::start("leader.replication.throttled.rate=1\n").await;
+    let mut peer = Peer::register(&node, 9).await;
+    let topic_id = create_topic(&node, &[1, PEER], &[("leader.replication.throttled.replicas", "0:1")]).await;
+    let mut client = node.client().await;
+    let mut follower = node.client().await;
+    let response = client.send(&produce(topic_id, b"a", 1, 1000), 13).await;
+    assert_eq!(error_of(&response), (Some(ErrorCode::None), 0));
+    let asked = fetch(topic_id, peer.epoch, (0, -1), Some(0));
+    let records = async |follower: &mut Client| {
+        let response = follower.send(&asked, FETCH_VERSION).await;
+        let data = &response.responses[0].partitions[0];
+        assert_eq!(data.error_code, 0);
+        data.records.as_ref().unwrap().len()
+    };
+    assert!(records(&mut follower).await > 0);
+    assert!(records(&mut follower).await > 0, "in sync it is not held back");
+    // Fenced, it is in sync no more, and what it was sent counts.
+    assert!(peer.heartbeat(true).await);
+    let held_back = async { while records(&mut follower).await > 0 {} };
+    tokio::time::timeout(Duration::from_secs(30), held_back).await.expect("held back");
+    node.running.stop().await;
+}
+
 /// The test's side of a fetcher's connection.
 struct FakeLeader(TcpStream);
 
