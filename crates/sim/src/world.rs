@@ -317,7 +317,7 @@ impl World {
             return Ok(());
         };
         if let (Some(Sabotage::SkipEpochOfLog), Request::Fetch(fetch)) = (sabotage, &mut request)
-            && fetch.position.offset == process.raft().end().offset
+            && (fetch.epoch, fetch.position.offset) == (process.raft().epoch(), process.raft().end().offset)
         {
             fetch.position = process.raft().end();
         }
