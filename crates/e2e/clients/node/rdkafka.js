@@ -2,7 +2,8 @@
 const Kafka = require('node-rdkafka')
 
 const [bootstrap, topic, group] = process.argv.slice(2)
-const CODECS = ['gzip', 'snappy', 'lz4', 'zstd']
+// zstd only where its headers were installed when npm compiled librdkafka.
+const CODECS = ['gzip', 'snappy', 'lz4']
 
 async function until(what, condition) {
   const end = Date.now() + 40000
