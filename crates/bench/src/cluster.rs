@@ -251,13 +251,8 @@ impl Cluster {
         let request = DescribeQuorumRequest {
             topics: vec![DescribeQuorumRequestTopicData {
                 topic_name: QUORUM_TOPIC.into(),
-                partitions: vec![DescribeQuorumRequestPartitionData {
-                    partition_index: 0,
-                    ..Default::default()
-                }],
-                ..Default::default()
+                partitions: vec![DescribeQuorumRequestPartitionData { partition_index: 0 }],
             }],
-            ..Default::default()
         };
         let response = self.any()?.call(&request, 2)?;
         let mut partitions = response.topics.iter().flat_map(|topic| &topic.partitions);

@@ -1,7 +1,7 @@
 //! Client quotas: what users, client ids and addresses may use.
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use ottla_metadata::QuotaEntity;
 use ottla_model::ErrorCode;

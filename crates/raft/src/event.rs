@@ -19,8 +19,8 @@ pub enum Event {
     Start,
     /// [`crate::Raft::deadline`] has passed. Early or late is harmless.
     Tick,
-    /// An [`Actions::store`] is on disk. Comes once for each, in order; an earlier one may be left unwritten when a later
-    /// one is.
+    /// An [`Actions::store`] is on disk. Comes once for each, in order; an earlier one may be left unwritten when a
+    /// later one is.
     Stored,
     /// Everything of the log below `end` is on disk. Never of a sync that began before a truncation. Owed whenever
     /// [`crate::Raft::flushed`] is below [`crate::Raft::end`].

@@ -30,14 +30,14 @@
 //! [`Event::Flushed`], so a driver never has to know what waits for what. A driver that writes at once says `Stored`
 //! in the next call; it syncs the log when it likes, and says `Flushed` then.
 //!
-//! *Requests to other nodes* ([`Actions::requests`]) carry a [`RequestId`] and a [`Destination`]: a node at its address,
-//! or a bootstrap server, of which only the address is known. There is at most one under way to a destination. Each is
-//! answered by exactly one [`Event::Answered`], with the [`Response`] or why there is none; a request is given up after
-//! `controller.quorum.request.timeout.ms`. The machine itself waits and tries again.
+//! *Requests to other nodes* ([`Actions::requests`]) carry a [`RequestId`] and a [`Destination`]: a node at its
+//! address, or a bootstrap server, of which only the address is known. There is at most one under way to a
+//! destination. Each is answered by exactly one [`Event::Answered`], with the [`Response`] or why there is none; a
+//! request is given up after `controller.quorum.request.timeout.ms`. The machine itself waits and tries again.
 //!
 //! *Requests from other nodes* come as [`Event::Request`] with a [`Token`] that the answer carries in
-//! [`Actions::answers`], at once or later: a fetch waits for data, a voter change until it is committed. An answer whose
-//! connection is gone is dropped. After the node has stopped there are none.
+//! [`Actions::answers`], at once or later: a fetch waits for data, a voter change until it is committed. An answer
+//! whose connection is gone is dropped. After the node has stopped there are none.
 //!
 //! *Records* never pass through. A follower's driver parses what a fetch brought into [`FetchedBatch`]es, calls `step`
 //! and writes as many of them as [`Actions::take`] says. A leader's driver fills [`Content::Read`] from its log when

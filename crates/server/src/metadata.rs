@@ -93,7 +93,7 @@ struct Publishing {
 }
 
 enum Task {
-    Image { changes: MetadataChanges, before: Arc<MetadataImage>, image: Arc<MetadataImage> },
+    Image { changes: Box<MetadataChanges>, before: Arc<MetadataImage>, image: Arc<MetadataImage> },
     Add { publisher: Box<dyn Publisher>, image: Arc<MetadataImage>, added: oneshot::Sender<()> },
 }
 
@@ -251,7 +251,7 @@ impl MetadataLoader {
             // What changes nothing, as most does while nothing happens, wakes nobody.
             Some(publishing) if is_publishing || !changes.is_empty() => {
                 publishing.newest = offset;
-                publishing.send(Task::Image { changes, before, image });
+                publishing.send(Task::Image { changes: Box::new(changes), before, image });
             }
             _ => {
                 self.shared.store(image);

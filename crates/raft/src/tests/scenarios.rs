@@ -4,8 +4,8 @@
 //! Commands: `nodes 3` (voters in the log; `static`: in the configuration; `observers=2`, `brokers=1` on top; `join`:
 //! observers ask to be let in), `run MS`, `propose NODE RECORDS`, `crash NODE`, `wipe NODE`, `start NODE`, `cut A B`
 //! (`cut A > B`: one way), `heal`, `isolate NODE`, `snapshot NODE`, `shutdown NODE`, `resign NODE`, `add`/`remove NODE`
-//! (asked of the leader), `version N`, `ask NODE vote|pre-vote|begin|end|fetch|snapshot key=value…`, `status`, `log NODE`.
-//! `leader` stands for the leader's number. What takes time prints who became what.
+//! (asked of the leader), `version N`, `ask NODE vote|pre-vote|begin|end|fetch|snapshot key=value…`, `status`,
+//! `log NODE`. `leader` stands for the leader's number. What takes time prints who became what.
 
 use std::path::Path;
 

@@ -223,7 +223,7 @@ impl Default for Throttle {
 }
 
 impl Throttle {
-    /// Notes more bytes; how far the whole is ahead of the rate now. Time in which nothing was to do is not made up for.
+    /// Notes more bytes; how far the whole is ahead of the rate now. Time in which nothing was done is not made up for.
     fn used(&mut self, bytes: u64, per_second: f64) -> Duration {
         let elapsed = self.since.elapsed().as_secs_f64();
         if elapsed > 1.0 && self.bytes / per_second < elapsed - 1.0 {
