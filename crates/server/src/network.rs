@@ -22,6 +22,8 @@ use crate::config::{Endpoint, NetworkConfig};
 const POOL_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Large requests under way, when `queued.max.request.bytes` does not say.
 const REQUEST_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// A client that announces a large frame gets so much memory at first, and more as the frame arrives.
+const LARGE_FIRST_BYTES: usize = 1024 * 1024;
 /// How long connections may take to end when the node stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after a failed accept (out of descriptors), so that it does not spin.
@@ -98,7 +100,10 @@ impl Network {
                     };
                     let connection = Connection::new(
                         stream,
-                        ConnectionLimits { frame_bytes_max: self.frame_bytes_max },
+                        ConnectionLimits {
+                            frame_bytes_max: self.frame_bytes_max,
+                            large_first_bytes: LARGE_FIRST_BYTES,
+                        },
                         Arc::clone(&self.pool),
                         Arc::clone(&self.budget),
                     );

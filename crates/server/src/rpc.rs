@@ -23,6 +23,8 @@ const POOL_BYTES_MAX: usize = 16 << 20;
 /// Large answers that may be held at once by all connections to other nodes. Apart from the budget for requests of
 /// clients: those may wait for what an answer brings.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
+/// Other nodes are believed: what they announce up to here is received without a copy.
+const ANSWER_FIRST_BYTES: usize = 16 << 20;
 /// The longest answer taken.
 const FRAME_BYTES_MAX: usize = 256 << 20;
 
@@ -109,7 +111,7 @@ impl NodeClient {
             &address.host,
             address.port,
             request_timeout,
-            ConnectionLimits { frame_bytes_max: FRAME_BYTES_MAX },
+            ConnectionLimits { frame_bytes_max: FRAME_BYTES_MAX, large_first_bytes: ANSWER_FIRST_BYTES },
             Arc::clone(&network.pool),
             Arc::clone(&network.budget),
         );

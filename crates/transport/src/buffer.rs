@@ -12,7 +12,7 @@ use crate::budget::Charge;
 pub(crate) const CHUNK_BYTES: usize = 128 * 1024;
 /// Large buffers are kept in classes of powers of two between these sizes; what is larger is not reused.
 const POOLED_BYTES_MIN: usize = 128 * 1024;
-const POOLED_BYTES_MAX: usize = 2 * 1024 * 1024;
+const POOLED_BYTES_MAX: usize = 16 * 1024 * 1024;
 const CLASSES: usize = (POOLED_BYTES_MAX / POOLED_BYTES_MIN).ilog2() as usize + 1;
 
 /// Unused buffers of a node, bounded in number: chunks for small frames and larger ones for single frames.

@@ -27,8 +27,6 @@ const SMALL_PARTIAL_BYTES: usize = 4 * 1024;
 const LARGE_BEGUN_BYTES: usize = CHUNK_BYTES / 4;
 /// What is received in front of a large frame's buffer, and copied into it, where large frames follow each other.
 const LARGE_HEAD_BYTES: usize = 4 * 1024;
-/// What is allocated at once for a large frame that has begun to arrive.
-const LARGE_FIRST_BYTES: usize = 1024 * 1024;
 /// Runs of bytes that go into one send.
 const SLICES_MAX: usize = 64;
 /// What one `sendfile` is asked for, so that a long answer does not keep its thread from others.
@@ -44,6 +42,8 @@ const COPIED_BYTES_MAX: usize = 128 * 1024;
 pub struct ConnectionLimits {
     /// Frames above this size close the connection (`socket.request.max.bytes`).
     pub frame_bytes_max: usize,
+    /// What is allocated at once for a large frame that has begun to arrive; a longer one is copied as it grows.
+    pub large_first_bytes: usize,
 }
 
 /// A frame length that no peer may send; the connection is to be closed.
@@ -175,7 +175,7 @@ impl Connection {
         self.after_large &= LENGTH_BYTES + len > CHUNK_BYTES;
         let begun = if self.after_large { LARGE_HEAD_BYTES } else { LARGE_BEGUN_BYTES };
         if LENGTH_BYTES + len > CHUNK_BYTES && self.chunk.len() >= begun {
-            let first_len = len.min(LARGE_FIRST_BYTES);
+            let first_len = len.min(self.limits.large_first_bytes);
             let charge = self.budget.charge(first_len).await;
             let mut buffer = self.pool.large(first_len);
             buffer.charges.push(charge);
@@ -352,7 +352,7 @@ mod tests {
         let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         let (pool, budget) = (BufferPool::new(16 * 1024 * 1024), Budget::new(64 * 1024 * 1024));
-        let limits = ConnectionLimits { frame_bytes_max: 10 * 1024 * 1024 };
+        let limits = ConnectionLimits { frame_bytes_max: 10 * 1024 * 1024, large_first_bytes: 1024 * 1024 };
         let connection = Connection::new(stream, limits, Arc::clone(&pool), Arc::clone(&budget));
         (peer, connection, pool, budget)
     }

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     async fn connect(port: u16) -> io::Result<RpcChannel> {
-        let limits = ConnectionLimits { frame_bytes_max: 1 << 20 };
+        let limits = ConnectionLimits { frame_bytes_max: 1 << 20, large_first_bytes: 1 << 20 };
         let (pool, budget) = (BufferPool::new(1 << 20), Budget::new(1 << 20));
         RpcChannel::connect("localhost", port, Duration::from_secs(5), limits, pool, budget).await
     }
