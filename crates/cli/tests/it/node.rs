@@ -40,7 +40,7 @@ impl Home {
             .expect("start a node");
         let stderr = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
         let mut node = Node { child, stderr, log: String::new() };
-        node.wait_for("partitions loaded");
+        node.wait_for("(CONTROLLER)");
         node
     }
 
