@@ -41,6 +41,7 @@ use crate::rpc::RpcNetwork;
 use coordinators::{GroupCoordinators, HostConfig};
 use fetch_session::FetchSessions;
 use isr_changes::IsrChanges;
+use lifecycle::Session;
 use log_dir_moves::LogDirMoves;
 use log_dir_states::LogDirStates;
 use partition::{PartitionHandle, ReplicaContext};
@@ -85,6 +86,8 @@ pub struct Broker {
     pub log_dir_moves: LogDirMoves,
     /// Which of them have failed.
     pub log_dirs: Arc<LogDirStates>,
+    /// With the controller.
+    pub session: Arc<Session>,
     /// The group coordinators of the partitions of `__consumer_offsets` that this broker leads.
     pub groups: GroupCoordinators,
     /// Topics that the controller has been asked for.
@@ -128,6 +131,7 @@ impl Broker {
             dirs,
             log_dir_moves: LogDirMoves::default(),
             log_dirs: LogDirStates::new(),
+            session: Session::new(&config),
             groups: GroupCoordinators::new(HostConfig::of(&config)),
             being_created: Mutex::default(),
             image,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_commit_log::{DiskFile, FirstBatch, LogView, ReadLimit, ReadPart, ReadPlan};
+use ottla_commit_log::{DiskFile, FirstBatch, LogView, ReadError, ReadLimit, ReadPart, ReadPlan};
 use ottla_model::{ErrorCode, LeaderEpoch, NodeId, Offset};
 use ottla_protocol::api::fetch::{
     AbortedTransaction, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, PartitionData,
@@ -174,7 +174,7 @@ impl Found {
         let first_batch = if self.bytes == 0 { FirstBatch::Whole } else { FirstBatch::WithinLimit };
         let plan = view
             .read(offset, view.limit(limits.isolation), room as usize, first_batch)
-            .map_err(|error| error.error_code())?;
+            .map_err(|error| refusal(&error, || broker.session.is_alive(std::time::Instant::now())))?;
         if limits.isolation == ReadLimit::LastStableOffset {
             let aborted = view
                 .aborted_transactions(offset, plan.upper_bound)
@@ -190,6 +190,19 @@ impl Found {
         self.bytes += plan.size_bytes as u64;
         data.records = Some(self.files.records(plan));
         Ok(data)
+    }
+}
+
+/// What a consumer is told of a read that was refused.
+///
+/// Behind the log's end may lie what a successor wrote that this broker, cut off, has not heard of: a consumer that is
+/// told that there is no such offset begins anew, and commits that. While others may lead it is to look for them.
+fn refusal(error: &ReadError, is_alive: impl FnOnce() -> bool) -> ErrorCode {
+    match error {
+        ReadError::OffsetOutOfRange { offset, log_end, .. } if offset > log_end && !is_alive() => {
+            ErrorCode::NotLeaderOrFollower
+        }
+        error => error.error_code(),
     }
 }
 
@@ -288,5 +301,23 @@ pub(super) fn failed_partition(index: i32, error: ErrorCode) -> PartitionData {
         log_start_offset: -1,
         records: Some(Records::default()),
         ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_that_may_be_deposed_does_not_say_that_an_offset_does_not_exist() {
+        let read = |offset| ReadError::OffsetOutOfRange {
+            offset: Offset(offset),
+            log_start: Offset(10),
+            log_end: Offset(20),
+        };
+        assert_eq!(refusal(&read(21), || true), ErrorCode::OffsetOutOfRange);
+        assert_eq!(refusal(&read(21), || false), ErrorCode::NotLeaderOrFollower);
+        // What was deleted is deleted everywhere.
+        assert_eq!(refusal(&read(9), || false), ErrorCode::OffsetOutOfRange);
     }
 }

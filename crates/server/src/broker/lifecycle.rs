@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla_metadata::features::SUPPORTED;
 use ottla_model::{BrokerEpoch, ErrorCode, NodeId, Offset, Uuid};
@@ -62,7 +62,37 @@ pub struct BrokerLifecycle {
     interval: Duration,
     registration_timeout: Duration,
     log_dirs: Arc<LogDirStates>,
+    session: Arc<Session>,
     wish: Arc<Mutex<Wish>>,
+}
+
+/// Whether the controller still counts this broker among the living, as far as the broker can know by itself.
+///
+/// A broker that is not heard of for `broker.session.timeout.ms` is fenced and others lead, and it may be the last to
+/// learn of it. The controller counts from when it hears a heartbeat, this from when it was sent.
+#[derive(Debug)]
+pub struct Session {
+    timeout: Duration,
+    /// When the last heartbeat was sent that the controller took from an unfenced broker.
+    last_heard: parking_lot::Mutex<Option<Instant>>,
+}
+
+impl Session {
+    pub fn new(config: &ServerConfig) -> Arc<Self> {
+        let timeout = Duration::from_millis(config.lifecycle.session_timeout_ms.max(0) as u64);
+        Arc::new(Self { timeout, last_heard: parking_lot::Mutex::default() })
+    }
+
+    /// Not fenced at `now`, unless clocks run at different speeds.
+    pub fn is_alive(&self, now: Instant) -> bool {
+        self.last_heard.lock().is_some_and(|sent| now.saturating_duration_since(sent) < self.timeout)
+    }
+
+    fn answered(&self, sent: Instant, response: &BrokerHeartbeatResponse) {
+        if response.error_code == 0 && !response.is_fenced {
+            *self.last_heard.lock() = Some(sent);
+        }
+    }
 }
 
 impl BrokerLifecycle {
@@ -71,6 +101,7 @@ impl BrokerLifecycle {
         controller: ControllerClient,
         metadata: MetadataHandle,
         log_dirs: Arc<LogDirStates>,
+        session: Arc<Session>,
     ) -> Self {
         let interval = Duration::from_millis(config.lifecycle.heartbeat_interval_ms.max(1) as u64);
         let registration_timeout =
@@ -78,7 +109,7 @@ impl BrokerLifecycle {
         let epoch = Arc::new(AtomicI64::new(BrokerEpoch::NONE.0));
         let node_id = config.node_id;
         let wish = Arc::new(Mutex::new(Wish::Serve));
-        Self { controller, metadata, node_id, epoch, interval, registration_timeout, log_dirs, wish }
+        Self { controller, metadata, node_id, epoch, interval, registration_timeout, log_dirs, session, wish }
     }
 
     /// The epoch of the registration; none before [`Self::register`].
@@ -205,7 +236,10 @@ impl BrokerLifecycle {
             offline_log_dirs: self.log_dirs.failed(),
             cordoned_log_dirs: Some(Vec::new()),
         };
-        Ok(self.controller.heartbeat(request).await?)
+        let sent = Instant::now();
+        let response = self.controller.heartbeat(request).await?;
+        self.session.answered(sent, &response);
+        Ok(response)
     }
 }
 
@@ -213,4 +247,29 @@ impl BrokerLifecycle {
 enum Wish {
     Serve,
     ShutDown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_lives_as_long_as_the_controller_counts_it() {
+        let session = Session { timeout: Duration::from_secs(9), last_heard: parking_lot::Mutex::default() };
+        let begun = Instant::now();
+        let after = |seconds| begun + Duration::from_secs(seconds);
+        let taken = BrokerHeartbeatResponse { error_code: 0, is_fenced: false, ..Default::default() };
+        let fenced = BrokerHeartbeatResponse { is_fenced: true, ..taken.clone() };
+        let stale =
+            BrokerHeartbeatResponse { error_code: ErrorCode::StaleBrokerEpoch.code(), ..taken.clone() };
+        assert!(!session.is_alive(begun), "nobody knows of it");
+        session.answered(begun, &taken);
+        assert!(session.is_alive(after(8)));
+        assert!(!session.is_alive(after(9)));
+        session.answered(after(8), &fenced);
+        session.answered(after(8), &stale);
+        assert!(!session.is_alive(after(9)), "neither answer keeps it");
+        session.answered(after(8), &taken);
+        assert!(session.is_alive(after(16)));
+    }
 }

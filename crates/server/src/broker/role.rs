@@ -87,6 +87,7 @@ impl BrokerRole {
             broker.controller.clone(),
             metadata.clone(),
             Arc::clone(&broker.log_dirs),
+            Arc::clone(&broker.session),
         );
         // Before anything is loaded: from here on the image is not older than this process.
         lifecycle.register(registration).await?;

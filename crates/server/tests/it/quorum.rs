@@ -10,7 +10,7 @@ use ottla_protocol::Str;
 use ottla_protocol::api::create_topics::{CreatableTopic, CreateTopicsRequest};
 use ottla_protocol::api::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use ottla_protocol::api::update_features::{FeatureUpdateKey, UpdateFeaturesRequest};
-use ottla_server::broker::lifecycle::{BrokerLifecycle, Registration};
+use ottla_server::broker::lifecycle::{BrokerLifecycle, Registration, Session};
 use ottla_server::broker::log_dir_states::LogDirStates;
 use ottla_server::config::{Properties, ServerConfig};
 use ottla_server::controller::{self, ControllerClient, Options, Running};
@@ -64,7 +64,8 @@ async fn join(
     previous: BrokerEpoch,
 ) -> BrokerLifecycle {
     let controller = ControllerClient::new(config, running.controller.clone(), RpcNetwork::new());
-    let lifecycle = BrokerLifecycle::new(config, controller, running.metadata.clone(), LogDirStates::new());
+    let (log_dirs, session) = (LogDirStates::new(), Session::new(config));
+    let lifecycle = BrokerLifecycle::new(config, controller, running.metadata.clone(), log_dirs, session);
     let registration = Registration {
         node_id: NodeId(1),
         cluster_id: CLUSTER.into(),
