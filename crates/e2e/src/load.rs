@@ -112,10 +112,19 @@ impl Load {
             let found = now.get(partition).copied().unwrap_or(-1);
             ensure!(
                 found >= *offset,
-                "the group is at {found} of partition {partition} and was told {offset}"
+                "the group is at {found} of partition {partition} and was told {offset}; members that began anew: {}",
+                self.resets()
             );
         }
         Ok(())
+    }
+
+    /// What librdkafka said of positions that a broker's answer made it give up: `auto.offset.reset` took their place.
+    /// No line: a member was told that nothing is committed, or a commit is lost.
+    fn resets(&self) -> String {
+        let text = fs::read_to_string(&self.errors).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains("offset reset (at ")).collect();
+        lines.join("; ")
     }
 
     /// Ends the load, lets it drain, and compares what is in the topic with what was acknowledged.

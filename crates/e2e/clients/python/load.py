@@ -57,7 +57,9 @@ def produce():
 
 def consume(total, leaves_after):
     """A member that stays to the end, or leaves after so many seconds."""
-    consumer = Consumer({**QUICK, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False,
+    # Warnings go to stderr: one tells of each position that was given up, and which broker made it.
+    consumer = Consumer({**QUICK, "log_level": 4, "group.id": group, "auto.offset.reset": "earliest",
+                         "enable.auto.commit": False,
                          "session.timeout.ms": 30000, "heartbeat.interval.ms": 500, "isolation.level": "read_committed"})
     pending, last_commit, begun = {}, time.monotonic(), time.monotonic()
     # What was read of a partition that is another's by now must not be committed over the other's commits.
