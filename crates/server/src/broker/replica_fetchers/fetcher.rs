@@ -253,6 +253,9 @@ impl Fetcher {
         out_of_range: &mut Vec<PartitionKey>,
     ) -> Option<Task> {
         let (leader, backoff_ms) = (self.leader.0, self.backoff_ms());
+        if !self.session.is_about(&key) {
+            return None;
+        }
         let followed = self.session.get(&key)?;
         let (epoch, offset) = followed.asked;
         let name = &followed.handle.name;

@@ -19,8 +19,10 @@ pub struct Followed {
     pub handle: Arc<PartitionHandle>,
     pub state: FollowerState,
     in_session: bool,
-    /// What the leader's next answer is about: where it was last asked to read, in which epoch.
+    /// Where the leader was last asked to read, in which epoch.
     pub asked: (LeaderEpoch, Offset),
+    /// The number of the request that did.
+    asked_in: u64,
     /// Its log start as the leader knows it.
     sent_log_start: i64,
 }
@@ -33,6 +35,9 @@ pub struct FetchSession {
     epoch: i32,
     /// A request that opens a session is under way.
     opening: bool,
+    /// Requests that were made, and answers that were taken, since there is this fetcher.
+    requests: u64,
+    answers: u64,
     partitions: HashMap<PartitionKey, Followed>,
     /// To be named in the next request, or to be left out of the session.
     changed: Vec<PartitionKey>,
@@ -65,7 +70,8 @@ impl FetchSession {
             }
             None => {
                 let asked = (LeaderEpoch::NONE, Offset::NONE);
-                let followed = Followed { handle, state, in_session: false, asked, sent_log_start: -1 };
+                let followed =
+                    Followed { handle, state, in_session: false, asked, asked_in: 0, sent_log_start: -1 };
                 self.partitions.insert(key, followed);
             }
         }
@@ -87,6 +93,12 @@ impl FetchSession {
 
     pub fn get(&mut self, key: &PartitionKey) -> Option<&mut Followed> {
         self.partitions.get_mut(key)
+    }
+
+    /// Whether the last answer is to the question that was last asked about a partition. If another is under way, with
+    /// another epoch perhaps, what the answer says of the partition, an error or records, is not about that.
+    pub fn is_about(&self, key: &PartitionKey) -> bool {
+        self.partitions.get(key).is_some_and(|followed| followed.asked_in <= self.answers)
     }
 
     /// What is to be said of a partition has changed: its position, its log start, or its phase.
@@ -120,6 +132,7 @@ impl FetchSession {
         self.id = 0;
         self.epoch = 0;
         self.opening = false;
+        self.answers = self.requests;
         self.forgotten.clear();
         self.changed.clear();
         self.delayed.clear();
@@ -151,7 +164,7 @@ impl FetchSession {
                 if !std::mem::replace(&mut followed.in_session, true) {
                     self.in_session += 1;
                 }
-                let partition = followed.request(limits);
+                let partition = followed.request(limits, self.requests + 1);
                 match topics.last_mut() {
                     Some(last) if last.topic_id == key.0 => last.partitions.push(partition),
                     _ => topics.push(FetchTopic {
@@ -179,6 +192,7 @@ impl FetchSession {
         }
         let mut request =
             FetchRequest { session_id: self.id, session_epoch: self.epoch, topics, ..Default::default() };
+        self.requests += 1;
         self.opening = self.epoch == 0;
         if self.epoch > 0 {
             request.forgotten_topics_data = self.take_forgotten();
@@ -214,6 +228,7 @@ impl FetchSession {
 
     /// Takes the leader's word on the session. Errors: what ends it.
     pub fn answered(&mut self, error_code: i16, session_id: i32) -> Result<(), ErrorCode> {
+        self.answers += 1;
         match ErrorCode::from_code(error_code) {
             Some(ErrorCode::None) => {}
             code => {
@@ -236,7 +251,8 @@ impl Followed {
         self.handle.is_throttled(Side::Follower) && !self.handle.replicas.load().in_sync.contains(&node_id)
     }
 
-    fn request(&mut self, limits: FetchLimits) -> FetchPartition {
+    fn request(&mut self, limits: FetchLimits, number: u64) -> FetchPartition {
+        self.asked_in = number;
         self.asked = (self.state.leader_epoch(), self.state.offset());
         self.sent_log_start = self.handle.log_start_offset().0;
         FetchPartition {
