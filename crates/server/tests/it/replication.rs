@@ -6,6 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_metadata::features::SUPPORTED;
 use ottla_model::{ErrorCode, LeaderEpoch, Millis, NodeId, Offset, Uuid};
+use ottla_protocol::api::alter_partition_reassignments::{
+    AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
+};
 use ottla_protocol::api::alter_replica_log_dirs::{
     AlterReplicaLogDir, AlterReplicaLogDirTopic, AlterReplicaLogDirsRequest,
 };
@@ -37,17 +40,18 @@ const FETCH_VERSION: i16 = 17;
 
 /// The other broker, as the controller knows it.
 struct Peer {
+    id: i32,
     controller: Client,
     epoch: i64,
 }
 
 impl Peer {
-    async fn register(node: &TestNode, port: u16) -> Self {
+    async fn register(node: &TestNode, id: i32, port: u16) -> Self {
         let mut controller = node.client_of("CONTROLLER").await;
         let request = BrokerRegistrationRequest {
-            broker_id: PEER,
+            broker_id: id,
             cluster_id: node.running.node.cluster_id().into(),
-            incarnation_id: Uuid::from_u128(77 << 64),
+            incarnation_id: Uuid::from_u128((76 << 64) + id as u128),
             listeners: vec![Listener {
                 name: "PLAINTEXT".into(),
                 host: "127.0.0.1".into(),
@@ -62,12 +66,12 @@ impl Peer {
                     max_supported_version: feature.max,
                 })
                 .collect(),
-            log_dirs: vec![Uuid::from_u128(78 << 64)],
+            log_dirs: vec![Uuid::from_u128((78 << 64) + id as u128)],
             ..Default::default()
         };
         let response = controller.send(&request, 4).await;
         assert_eq!(response.error_code, 0);
-        let mut peer = Self { controller, epoch: response.broker_epoch };
+        let mut peer = Self { id, controller, epoch: response.broker_epoch };
         assert!(!peer.heartbeat(false).await, "unfenced at once");
         peer
     }
@@ -75,7 +79,7 @@ impl Peer {
     /// Whether it is fenced.
     async fn heartbeat(&mut self, want_fence: bool) -> bool {
         let request = BrokerHeartbeatRequest {
-            broker_id: PEER,
+            broker_id: self.id,
             broker_epoch: self.epoch,
             current_metadata_offset: i64::MAX,
             want_fence,
@@ -167,7 +171,7 @@ async fn latest(client: &mut Client) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_acknowledges_what_its_follower_has() {
     let node = TestNode::start("offsets.topic.replication.factor=1\n").await;
-    let mut peer = Peer::register(&node, 9).await;
+    let mut peer = Peer::register(&node, PEER, 9).await;
     let topic_id = create_topic(&node, &[1, PEER], &[("min.insync.replicas", "2")]).await;
     let mut producer = node.client().await;
     let mut client = node.client().await;
@@ -249,7 +253,7 @@ async fn a_leader_acknowledges_what_its_follower_has() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_throttled_follower_waits_until_it_is_in_sync() {
     let node = TestNode::start("leader.replication.throttled.rate=1\n").await;
-    let mut peer = Peer::register(&node, 9).await;
+    let mut peer = Peer::register(&node, PEER, 9).await;
     let topic_id = create_topic(&node, &[1, PEER], &[("leader.replication.throttled.replicas", "0:1")]).await;
     let mut client = node.client().await;
     let mut follower = node.client().await;
@@ -374,7 +378,7 @@ fn records(bytes: Bytes, high_watermark: i64) -> PartitionData {
 async fn a_follower_has_what_its_leader_sent_and_leads_with_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let node = TestNode::start("offsets.topic.replication.factor=1\nreplica.fetch.backoff.ms=20\n").await;
-    let mut peer = Peer::register(&node, listener.local_addr().unwrap().port()).await;
+    let mut peer = Peer::register(&node, PEER, listener.local_addr().unwrap().port()).await;
     let topic_id = create_topic(&node, &[PEER, 1], &[]).await;
     let mut leader = FakeLeader::accept(&listener).await;
 
@@ -436,6 +440,63 @@ async fn a_follower_has_what_its_leader_sent_and_leads_with_it() {
     tokio::time::timeout(Duration::from_secs(30), leads).await.expect("leads");
     let response = client.send(&produce(topic_id, b"m", -1, 1000), 13).await;
     assert_eq!(error_of(&response), (Some(ErrorCode::None), 12));
+    node.running.stop().await;
+}
+
+/// A long poll is under way when the leader's epoch rises, with the same leader: the follower asks again at once, in the
+/// new epoch, and the leader refuses the first question as one of an old epoch. The follower is not to take that for the
+/// answer to the second: it would wait for an epoch that does not come.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_an_earlier_question_is_not_taken_for_the_one_to_a_later() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let node = TestNode::start("offsets.topic.replication.factor=1\n").await;
+    Peer::register(&node, PEER, listener.local_addr().unwrap().port()).await;
+    Peer::register(&node, 3, 9).await;
+    let topic_id = create_topic(&node, &[PEER, 1, 3], &[]).await;
+    let mut leader = FakeLeader::accept(&listener).await;
+    let (header, ..) = leader.fetched(topic_id).await;
+    leader.reply(&header, &answer(topic_id, Some(records(stamped(b"a", 0, 0), 1)))).await;
+    let (first, asked, session) = leader.fetched(topic_id).await;
+    assert_eq!((asked.current_leader_epoch, asked.fetch_offset, session), (0, 1, (5, 1)));
+
+    // A replica less is a new epoch of the same leader.
+    let partition = ReassignablePartition { partition_index: 0, replicas: Some(vec![PEER, 1]) };
+    let topic = ReassignableTopic { name: "t".into(), partitions: vec![partition] };
+    let request = AlterPartitionReassignmentsRequest { topics: vec![topic], ..Default::default() };
+    let response = node.client().await.send(&request, 1).await;
+    assert_eq!(response.responses[0].partitions[0].error_code, 0);
+    let (second, asked, session) = leader.fetched(topic_id).await;
+    assert_eq!((asked.current_leader_epoch, asked.fetch_offset, session), (1, 1, (5, 2)));
+
+    let fenced =
+        PartitionData { error_code: ErrorCode::FencedLeaderEpoch.code(), high_watermark: -1, ..records(Bytes::new(), -1) };
+    leader.reply(&first, &answer(topic_id, Some(fenced))).await;
+    leader.reply(&second, &answer(topic_id, Some(records(stamped(b"b", 1, 1), 2)))).await;
+    let third = tokio::time::timeout(Duration::from_secs(30), leader.fetched(topic_id));
+    let (_, asked, _) = third.await.expect("it goes on asking");
+    assert_eq!((asked.current_leader_epoch, asked.fetch_offset), (1, 2));
+    node.running.stop().await;
+}
+
+/// A leader's answer longer than any that this node would make ends the connection, not the follower: it connects again
+/// and asks for what it lacks.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_too_long_is_refused_and_asked_for_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let node = TestNode::start("offsets.topic.replication.factor=1\nreplica.fetch.backoff.ms=20\n").await;
+    Peer::register(&node, PEER, listener.local_addr().unwrap().port()).await;
+    let topic_id = create_topic(&node, &[PEER, 1], &[]).await;
+    let mut leader = FakeLeader::accept(&listener).await;
+    let (header, ..) = leader.fetched(topic_id).await;
+    leader.reply(&header, &answer(topic_id, Some(records(stamped(b"a", 0, 0), 1)))).await;
+    leader.fetched(topic_id).await;
+    leader.0.write_all(&i32::MAX.to_be_bytes()).await.unwrap();
+    let again = async {
+        let mut leader = FakeLeader::accept(&listener).await;
+        let (_, asked, session) = leader.fetched(topic_id).await;
+        assert_eq!((asked.fetch_offset, session), (1, (0, 0)));
+    };
+    tokio::time::timeout(Duration::from_secs(30), again).await.expect("it connects again");
     node.running.stop().await;
 }
 
