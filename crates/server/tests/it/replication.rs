@@ -443,9 +443,9 @@ async fn a_follower_has_what_its_leader_sent_and_leads_with_it() {
     node.running.stop().await;
 }
 
-/// A long poll is under way when the leader's epoch rises, with the same leader: the follower asks again at once, in the
-/// new epoch, and the leader refuses the first question as one of an old epoch. The follower is not to take that for the
-/// answer to the second: it would wait for an epoch that does not come.
+/// A long poll is under way when the leader's epoch rises, with the same leader: the follower asks again at once, in
+/// the new epoch, and the leader refuses the first question as one of an old epoch. The follower is not to take that
+/// for the answer to the second: it would wait for an epoch that does not come.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_to_an_earlier_question_is_not_taken_for_the_one_to_a_later() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -468,8 +468,11 @@ async fn an_answer_to_an_earlier_question_is_not_taken_for_the_one_to_a_later() 
     let (second, asked, session) = leader.fetched(topic_id).await;
     assert_eq!((asked.current_leader_epoch, asked.fetch_offset, session), (1, 1, (5, 2)));
 
-    let fenced =
-        PartitionData { error_code: ErrorCode::FencedLeaderEpoch.code(), high_watermark: -1, ..records(Bytes::new(), -1) };
+    let fenced = PartitionData {
+        error_code: ErrorCode::FencedLeaderEpoch.code(),
+        high_watermark: -1,
+        ..records(Bytes::new(), -1)
+    };
     leader.reply(&first, &answer(topic_id, Some(fenced))).await;
     leader.reply(&second, &answer(topic_id, Some(records(stamped(b"b", 1, 1), 2)))).await;
     let third = tokio::time::timeout(Duration::from_secs(30), leader.fetched(topic_id));
