@@ -1,16 +1,25 @@
 //! Hosts on one switch: a network namespace per node, veth pairs to a bridge where the clients sit, and links that can
-//! be cut in one direction or both.
+//! be cut or slowed down in one direction or both.
 //!
 //! Everything carries the process id in its name and is removed on drop; what a killed run left behind is removed by
 //! the next one. A machine that cannot do this is an error, never a skipped test.
 
+mod courier;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::net::Ipv4Addr;
+use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+
+use courier::{Courier, QUEUE};
 
 /// The host number of the clients: the bridge's own address.
 pub const CLIENTS: usize = 14;
@@ -21,6 +30,8 @@ pub struct Network {
     tag: String,
     base: u32,
     hosts: usize,
+    /// Who carries the packets of slow links, while there are any, in each host's namespace.
+    couriers: Mutex<BTreeMap<usize, Courier>>,
 }
 
 impl Network {
@@ -32,7 +43,8 @@ impl Network {
         let (pid, number) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         // 100.64.0.0/10 is routed nowhere; 16 addresses for each network of each process.
         let base = u32::from(Ipv4Addr::new(100, 64, 0, 0)) | ((pid * 16 + number % 16) & 0x3_ffff) << 4;
-        let network = Network { tag: format!("oe{pid}.{}", number % 16), base, hosts };
+        let network =
+            Network { tag: format!("oe{pid}.{}", number % 16), base, hosts, couriers: Mutex::default() };
         network.build().context(
             "make network namespaces: suites of several nodes need root, iproute2 and nftables, and a kernel with \
              veth, bridge and nf_tables_bridge",
@@ -88,8 +100,33 @@ impl Network {
         run(&format!("nft add element bridge {} closed {{ {pair} }}", self.table()))
     }
 
+    /// From now on what one sends to the other of each pair arrives after a time within `delay`, in no order.
+    pub fn slow(&self, pairs: &[(usize, usize)], delay: Range<Duration>) -> Result<()> {
+        let mut couriers = self.couriers.lock().expect("courier lock");
+        for (from, to) in pairs {
+            let (host, which) = match *from {
+                CLIENTS => (*to, format!("INPUT -s {}", self.address(CLIENTS))),
+                from => (from, format!("OUTPUT -d {}", self.address(*to))),
+            };
+            if let Entry::Vacant(entry) = couriers.entry(host) {
+                entry.insert(Courier::start(&self.namespace(host), delay.clone())?);
+            }
+            // nft's own queue statement is a kernel module more.
+            self.iptables(host, &format!("-A {which} -j NFQUEUE --queue-num {QUEUE} --queue-bypass"))?;
+        }
+        Ok(())
+    }
+
+    fn iptables(&self, host: usize, words: &str) -> Result<()> {
+        run(&format!("nsenter --net=/run/netns/{} iptables -w {words}", self.namespace(host)))
+    }
+
     /// Every link works again.
     pub fn heal(&self) -> Result<()> {
+        for (host, courier) in std::mem::take(&mut *self.couriers.lock().expect("courier lock")) {
+            self.iptables(host, "-F")?;
+            drop(courier);
+        }
         run(&format!("nft flush set bridge {} cut", self.table()))?;
         run(&format!("nft flush set bridge {} closed", self.table()))
     }

@@ -2,7 +2,8 @@
 //! lost, doubled or out of order, no group went back, and the logs of all replicas are equal byte for byte.
 //!
 //! Faults are dealt from a shuffled deck, so that a sample has seen them all. `E2E_FAULTS` says how many, `E2E_SEED`
-//! repeats a deal, `E2E_ONLY` deals only faults whose names contain it, `cargo xtask faults` runs a hundred.
+//! repeats a deal, `E2E_ONLY` deals only faults whose names contain it, `E2E_NODES` whose programs the nodes run, as
+//! `apache,ottla,apache43`; `cargo xtask faults` runs a hundred.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,18 +12,24 @@ use anyhow::{Context, Result, ensure};
 use ottla_e2e::cluster::{Cluster, Shape};
 use ottla_e2e::disk::Disk;
 use ottla_e2e::load::Load;
+use ottla_e2e::network::CLIENTS;
 use ottla_e2e::node::Brand;
 use ottla_e2e::wire::Connection;
 
 use crate::Named;
 
-pub const TESTS: &[Named] = &[("nemesis", nemesis)];
+pub const TESTS: &[Named] = &[
+    ("nemesis", || nemesis(&named_brands()?.unwrap_or(vec![Brand::candidate(); 3]), DECK.len())),
+    ("mixed_brands", || nemesis(&[Brand::candidate(), Brand::Apache, Brand::Apache43], 6)),
+];
 
 const TOPIC: &str = "nemesis";
 const OFFSETS: &str = "__consumer_offsets";
 
 /// Longer than the session of a broker and than the fetch timeout of a quorum.
 const OVER_THE_SESSION: Duration = Duration::from_millis(4500);
+/// Longer than clients wait for an answer.
+const OVER_THE_REQUEST: Duration = Duration::from_millis(5500);
 
 /// What goes wrong; a node is chosen by what it is at that moment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,6 +53,12 @@ enum Fault {
     CutOneWay,
     /// Cut off from clients only.
     CutClients,
+    /// All that it sends and is sent, by clients too, arrives late and in no order.
+    Slow(Who),
+    /// What the leader sends to one follower arrives when that does not wait for it any more.
+    SlowPair,
+    /// What clients send to the leader arrives, and is done, after they gave it up and asked again.
+    SlowClients,
     FillDisk(Who),
     /// What was not synced is gone.
     LosePower(Who),
@@ -84,6 +97,10 @@ const DECK: &[Fault] = &[
     Fault::CutPair,
     Fault::CutOneWay,
     Fault::CutClients,
+    Fault::Slow(Who::Leader),
+    Fault::Slow(Who::Controller),
+    Fault::SlowPair,
+    Fault::SlowClients,
     Fault::FillDisk(Who::Leader),
     Fault::FillDisk(Who::Follower),
     Fault::LosePower(Who::Leader),
@@ -92,18 +109,18 @@ const DECK: &[Fault] = &[
     Fault::Reassign,
 ];
 
-fn nemesis() -> Result<()> {
+fn nemesis(brands: &[Brand], sample: usize) -> Result<()> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let clock = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
     let seed = number("E2E_SEED").unwrap_or_else(|| clock() as u64);
-    let count = number("E2E_FAULTS").map_or(DECK.len(), |count| count as usize);
-    eprintln!("e2e: {count} faults, E2E_SEED={seed}");
+    let count = number("E2E_FAULTS").map_or(sample, |count| count as usize);
+    eprintln!("e2e: {count} faults of {brands:?}, E2E_SEED={seed}");
     let only = std::env::var("E2E_ONLY").unwrap_or_default();
     let full: Vec<Fault> =
         DECK.iter().copied().filter(|fault| format!("{fault:?}").contains(&only)).collect();
     ensure!(!full.is_empty(), "E2E_ONLY={only} names no fault");
     let mut chance = Chance(seed | 1);
-    let mut shape = Shape::of(&brands()?);
+    let mut shape = Shape::of(brands);
     shape.disk = Disk::Loop(192);
     let mut cluster = Cluster::start(&shape)?;
     cluster.create_topic(TOPIC, 3, 3)?;
@@ -158,10 +175,10 @@ fn nemesis() -> Result<()> {
     Ok(())
 }
 
-/// Three candidates, or what `E2E_NODES` names: `apache,ottla,apache43`.
-fn brands() -> Result<Vec<Brand>> {
-    let Ok(names) = std::env::var("E2E_NODES") else { return Ok(vec![Brand::candidate(); 3]) };
-    names.split(',').map(|name| Brand::named(name).with_context(|| format!("{name} is no brand"))).collect()
+fn named_brands() -> Result<Option<Vec<Brand>>> {
+    let Ok(names) = std::env::var("E2E_NODES") else { return Ok(None) };
+    let brand = |name| Brand::named(name).with_context(|| format!("{name} is no brand"));
+    names.split(',').map(brand).collect::<Result<_>>().map(Some)
 }
 
 /// Injects a fault, holds it, and heals it.
@@ -243,6 +260,34 @@ fn strike(cluster: &mut Cluster, fault: Fault, chance: &mut Chance, load: &mut L
         Fault::CutClients => {
             cluster.cut_clients(leader)?;
             hold(moment);
+            cluster.network().heal()
+        }
+        Fault::Slow(who) => {
+            let id = find(who)?;
+            let far = cluster.others(id).into_iter().map(|other| other as usize).chain([CLIENTS]);
+            let links: Vec<_> = far.flat_map(|far| [(id as usize, far), (far, id as usize)]).collect();
+            let least = Duration::from_millis(20);
+            cluster.network().slow(&links, least..15 * least)?;
+            let asked = Instant::now();
+            Connection::open(cluster.node(id).address(), Duration::from_secs(20))?.metadata()?;
+            ensure!(
+                asked.elapsed() > 4 * least,
+                "node {id} answers in {:?}: it is not slow",
+                asked.elapsed()
+            );
+            hold(OVER_THE_SESSION + moment);
+            cluster.network().heal()
+        }
+        Fault::SlowPair => {
+            let link = (leader as usize, follower as usize);
+            cluster.network().slow(&[link], OVER_THE_SESSION - Duration::from_secs(1)..OVER_THE_SESSION)?;
+            hold(2 * OVER_THE_SESSION);
+            cluster.network().heal()
+        }
+        Fault::SlowClients => {
+            let link = (CLIENTS, leader as usize);
+            cluster.network().slow(&[link], OVER_THE_REQUEST..OVER_THE_REQUEST + moment)?;
+            hold(OVER_THE_REQUEST + moment);
             cluster.network().heal()
         }
         Fault::FillDisk(who) => {
