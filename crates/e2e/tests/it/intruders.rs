@@ -38,6 +38,7 @@ fn refuse_all(cluster: &mut Cluster) -> Result<()> {
         ("a wrong node id", wrong_node_id),
         ("a node of another cluster", another_cluster),
         ("a second node of the same id", duplicate_node),
+        ("a voter with another directory id", another_directory),
         ("a corrupt batch from a leader", corrupt_fetch),
         ("a truncated snapshot", truncated_snapshot),
     ] {
@@ -119,6 +120,36 @@ fn duplicate_node(cluster: &mut Cluster, load: &mut Load) -> Result<()> {
     load.await_progress(8000)?;
     ensure!(cluster.metadata()?.brokers == before, "the second node 3 took the first one's place");
     Ok(())
+}
+
+/// A voter's id with a directory that the quorum does not know watches, and has no vote: with it and one of two other
+/// voters there is no leader.
+fn another_directory(cluster: &mut Cluster, load: &mut Load) -> Result<()> {
+    cluster.kill(&[3])?;
+    await_brokers(cluster, &[1, 2])?;
+    let mut other = cluster.twin(3)?;
+    other.spawn_as(cluster.node(3).brand())?;
+    await_brokers(cluster, &[1, 2, 3])?;
+    load.await_progress(50)?;
+    let active = cluster.active_controller()?;
+    let rest = [cluster.node(3 - active).controller(), other.controller()];
+    cluster.pause(active)?;
+    // Time for several elections.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let mut leader = None;
+    while leader.is_none() && Instant::now() < deadline {
+        pause();
+        let ask = |address| Connection::open(address, Duration::from_secs(1))?.quorum_leader();
+        leader = rest.iter().find_map(|address| ask(*address).ok());
+    }
+    cluster.resume(active)?;
+    ensure!(leader.is_none(), "{leader:?} leads the quorum by the vote of a directory that is no voter's");
+    await_brokers(cluster, &[1, 2, 3])?;
+    drop(other);
+    // Its session is over: what comes back is not taken for it.
+    await_brokers(cluster, &[1, 2])?;
+    load.await_progress(50)?;
+    cluster.launch(&[3])
 }
 
 /// A byte of the leader's file is flipped where a follower has yet to fetch it: the follower takes nothing from there

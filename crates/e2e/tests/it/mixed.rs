@@ -2,6 +2,7 @@
 //! Apache Kafka is migrated node by node under load, and back.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use ottla_e2e::cluster::{Cluster, PATIENCE, Shape, Voters, pause};
 use ottla_e2e::load::Load;
 use ottla_e2e::node::{Brand, Roles};
 use ottla_e2e::tools::Jars;
-use ottla_e2e::{artifacts, tools};
+use ottla_e2e::{artifacts, process, tools};
 
 use crate::Named;
 
@@ -61,7 +62,8 @@ fn rotate(cluster: &mut Cluster) -> Result<()> {
     }
     await_spread(cluster)?;
     load.await_progress(300)?;
-    finish(cluster, load)
+    finish(cluster, load)?;
+    verify_replicas(cluster)
 }
 
 /// Stop one, start the other on its directory, wait until in sync, next; then back. Apache's tools read what the
@@ -182,6 +184,33 @@ fn read_metadata(cluster: &Cluster, id: i32) -> Result<()> {
         ensure!(Instant::now() < deadline, "the shell finds no {TOPIC} in {}", file.display());
     }
     Ok(())
+}
+
+/// Apache's kafka-replica-verification reads every replica, wherever it lies, and compares them until it is ended.
+fn verify_replicas(cluster: &Cluster) -> Result<()> {
+    let said = cluster.node(1).home().join("verification");
+    let file = File::create(&said).context("create a file for what the tool says")?;
+    let mut java = process::bound("java");
+    java.args(["-cp", &artifacts::jars("tools")?, "org.apache.kafka.tools.ReplicaVerificationTool"]);
+    java.args(["--broker-list", &cluster.bootstrap(), "--topics-include", TOPIC]);
+    java.args(["--report-interval-ms", "500"]);
+    java.stdout(file.try_clone().context("share a file")?).stderr(file);
+    let mut child = process::spawn(java)?;
+    let deadline = Instant::now() + PATIENCE;
+    let outcome = loop {
+        let text = std::fs::read_to_string(&said).context("read what the tool says")?;
+        // Twice, so that a round is whole.
+        if text.matches("max lag is 0 for").count() > 1 {
+            break Ok(());
+        }
+        if Instant::now() > deadline || !matches!(child.try_wait(), Ok(None)) {
+            break Err(anyhow::anyhow!("kafka-replica-verification finds no end of lag:\n{text}"));
+        }
+        pause();
+    };
+    let _ = child.kill();
+    child.wait().context("wait for the tool's end")?;
+    outcome
 }
 
 fn newest_snapshot(dir: &Path) -> Result<PathBuf> {
