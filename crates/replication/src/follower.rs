@@ -26,6 +26,8 @@ const BACKOFF_MS_MIN: i64 = 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     Fetching,
+    /// What it has is not on the disk yet, as it must be before the leader hears of it; nothing is fetched meanwhile.
+    Syncing,
     /// Its offset is not in the leader's log; the leader is asked what is.
     OutOfRange,
     /// Nothing, until the metadata names a newer leader epoch.
@@ -143,6 +145,20 @@ impl FollowerState {
         self.last_epoch = last_epoch;
         self.failures = 0;
         if self.phase == Phase::OutOfRange {
+            self.phase = Phase::Fetching;
+        }
+    }
+
+    /// What it has must be synced before it is fetched again: the fetch says that it has it.
+    pub fn await_sync(&mut self) {
+        if self.phase == Phase::Fetching {
+            self.phase = Phase::Syncing;
+        }
+    }
+
+    /// Everything below `offset` is on the disk.
+    pub fn synced(&mut self, offset: Offset) {
+        if self.phase == Phase::Syncing && offset >= self.offset {
             self.phase = Phase::Fetching;
         }
     }

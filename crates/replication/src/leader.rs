@@ -15,6 +15,9 @@ pub struct LeaderConfig {
     pub min_insync_replicas: usize,
     /// `replica.lag.time.max.ms`
     pub lag_ms_max: i64,
+    /// What this replica has counts once it is synced (`acks.durability=fsync`); its followers do the same for
+    /// themselves, by asking only for what comes behind synced records.
+    pub durable: bool,
 }
 
 /// The leader of one partition, in one leader epoch.
@@ -31,6 +34,7 @@ pub struct Leader {
     epoch_start: Offset,
     log_start: Offset,
     log_end: Offset,
+    synced: Offset,
     high_watermark: Offset,
     followers: Vec<FollowerProgress>,
 }
@@ -127,6 +131,7 @@ impl Leader {
             epoch_start: log.end,
             log_start: log.start,
             log_end: log.end,
+            synced: log.synced,
             high_watermark: log.high_watermark,
             followers: Vec::new(),
         };
@@ -192,6 +197,12 @@ impl Leader {
         }
         self.log_end = log_end;
         self.advance(now)
+    }
+
+    /// Everything below `synced` is on the disk.
+    pub fn synced(&mut self, synced: Offset, now: Millis) -> Moved {
+        self.synced = synced;
+        self.moved(now)
     }
 
     /// The log now begins at `log_start`.
@@ -325,8 +336,9 @@ impl Leader {
                     || self.pending == Some(Pending::Expand(follower.replica))
                     || follower.eligible && self.is_caught_up(follower, now))
         };
-        let committed = self.followers.iter().filter(must_have).map(|follower| follower.log_end).min();
-        let committed = committed.unwrap_or(self.log_end);
+        let own_end = if self.config.durable { self.synced.min(self.log_end) } else { self.log_end };
+        let ends = self.followers.iter().filter(must_have).map(|follower| follower.log_end);
+        let committed = ends.fold(own_end, Offset::min);
         if committed <= self.high_watermark {
             return None;
         }

@@ -40,4 +40,6 @@ pub struct LogOffsets {
     pub high_watermark: Offset,
     /// Behind the last record.
     pub end: Offset,
+    /// Everything below is on the disk.
+    pub synced: Offset,
 }

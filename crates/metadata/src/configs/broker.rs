@@ -9,7 +9,7 @@ config_table! {
     /// Ottla's own settings, which Apache Kafka does not know.
     pub static OTTLA_BROKER: broker;
 
-    String "acks.durability" = "kafka", OneOf(&["kafka", "fsync"]), ClusterWide, High, "What an acknowledgement means: `kafka`, Kafka's own page cache on the in-sync replicas, or `fsync`, synced to disk.";
+    String "acks.durability" = "kafka", OneOf(&["kafka", "fsync"]), ClusterWide, High, "What an acknowledgement means: `kafka`, Kafka's own page cache on the in-sync replicas, or `fsync`, synced to disk on each of them.";
 }
 
 config_table! {

@@ -9,6 +9,8 @@ use proptest::prelude::*;
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Append(i64),
+    /// The leader has synced so much of what it has, in sixteenths.
+    Sync(i64),
     /// A follower has written so much of what is there, in sixteenths.
     Fetch {
         follower: usize,
@@ -36,6 +38,7 @@ const REFUSALS: [ErrorCode; 4] = [
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => (1i64..5).prop_map(Event::Append),
+        3 => (0i64..17).prop_map(Event::Sync),
         6 => (0usize..2, 0i64..17, any::<bool>())
             .prop_map(|(follower, sixteenths, eligible)| Event::Fetch { follower, sixteenths, eligible }),
         2 => (1i64..40).prop_map(Event::Time),
@@ -52,6 +55,8 @@ struct World {
     leader: Leader,
     now: Millis,
     log_end: i64,
+    synced: i64,
+    durable: bool,
     ends: [i64; 2],
     isr: Vec<NodeId>,
     partition_epoch: i32,
@@ -80,8 +85,10 @@ impl World {
         Some(asked)
     }
 
+    /// What nothing takes away from a replica.
     fn end_of(&self, id: NodeId) -> i64 {
         match id.0 {
+            1 if self.durable => self.synced,
             1 => self.log_end,
             id => self.ends[id as usize - 2],
         }
@@ -93,6 +100,10 @@ impl World {
             Event::Append(count) => {
                 self.log_end += count;
                 let _ = self.leader.appended(Offset(self.log_end), now);
+            }
+            Event::Sync(sixteenths) => {
+                self.synced += (self.log_end - self.synced) * sixteenths / 16;
+                let _ = self.leader.synced(Offset(self.synced), now);
             }
             Event::Fetch { follower, sixteenths, eligible } => {
                 let behind = self.log_end - self.ends[follower];
@@ -148,11 +159,14 @@ proptest! {
     fn what_is_committed_is_on_whoever_may_lead_next(
         events in proptest::collection::vec(event(), 1..200),
         min_insync_replicas in 1usize..4,
+        durable in any::<bool>(),
     ) {
         let isr = vec![NodeId(1), NodeId(2), NodeId(3)];
         let mut world = World {
             now: Millis(1_000),
             log_end: 0,
+            synced: 0,
+            durable,
             ends: [0, 0],
             isr,
             partition_epoch: 0,
@@ -165,8 +179,8 @@ proptest! {
                     leader_epoch: LeaderEpoch(0),
                     partition_epoch: PartitionEpoch(0),
                 };
-                let log = LogOffsets { start: Offset(0), high_watermark: Offset(0), end: Offset(0) };
-                let config = LeaderConfig { min_insync_replicas, lag_ms_max: 30 };
+                let log = LogOffsets { start: Offset(0), high_watermark: Offset(0), end: Offset(0), synced: Offset(0) };
+                let config = LeaderConfig { min_insync_replicas, lag_ms_max: 30, durable };
                 Leader::new(NodeId(1), &registration, log, config, Millis(1_000)).0
             },
         };

@@ -1,11 +1,12 @@
 //! Scenarios: `testdata/*.txt` holds commands, a line `----`, and what the leader or the follower says. Rewrite the
 //! answers with `UPDATE_EXPECT=1` and read the difference.
 //!
-//! A leader is node 1: `lead replicas=1,2,3 isr=1,2 epoch=0 at=0 end=5 hw=5 min=1 lag=30 [start=0]`, `append END`,
+//! A leader is node 1: `lead replicas=1,2,3 isr=1,2 epoch=0 at=0 end=5 hw=5 min=1 lag=30 [start=0]
+//! [durable [synced=0]]`, `append END`, `synced OFFSET`,
 //! `fetch NODE OFFSET [start=0] [broker=-1] [ineligible]`, `shrink`, `accept isr=1,2 [epoch=] [at=]`, `refuse CODE`,
 //! `register replicas= isr= at=`, `time MS`, `low [dead=2]`.
 //! A follower: `follow epoch=0 end=5 last=0`, `answer records|diverging EPOCH END|CODE`, `advance END EPOCH`,
-//! `time MS`, `cut leader=EPOCH:END [local=EPOCH:END] end=N`.
+//! `await-sync`, `synced-to OFFSET`, `time MS`, `cut leader=EPOCH:END [local=EPOCH:END] end=N`.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -101,10 +102,12 @@ impl World {
                     start: Offset(words.number("start", 0)),
                     high_watermark: Offset(words.number("hw", 0)),
                     end: Offset(words.number("end", 0)),
+                    synced: Offset(words.number("synced", 0)),
                 };
                 let config = LeaderConfig {
                     min_insync_replicas: words.number("min", 1) as usize,
                     lag_ms_max: words.number("lag", 30),
+                    durable: words.0.contains(&"durable"),
                 };
                 let (leader, moved) = Leader::new(NodeId(1), &registration(&words), log, config, now);
                 self.leader = Some(leader);
@@ -117,6 +120,10 @@ impl World {
             "append" => {
                 let high_watermark = self.leader().appended(Offset(words.at(1)), now);
                 self.tell(Moved { high_watermark, ..Moved::default() })
+            }
+            "synced" => {
+                let moved = self.leader().synced(Offset(words.at(1)), now);
+                self.tell(moved)
             }
             "fetch" => {
                 let fetch = FollowerFetch {
@@ -183,6 +190,14 @@ impl World {
             "advance" => {
                 let (end, epoch) = (Offset(words.at(1)), LeaderEpoch(words.at(2) as i32));
                 self.follower.as_mut().unwrap().advance(end, epoch);
+                self.tell_follower()
+            }
+            "await-sync" => {
+                self.follower.as_mut().unwrap().await_sync();
+                self.tell_follower()
+            }
+            "synced-to" => {
+                self.follower.as_mut().unwrap().synced(Offset(words.at(1)));
                 self.tell_follower()
             }
             "cut" => {

@@ -48,6 +48,8 @@ pub struct PartitionHandle {
     pub readable: Mutex<Vec<FollowerProgress>>,
     /// Everybody who has a copy, and who of them is in sync, as the leader or the metadata log has it.
     pub replicas: ArcSwap<ReplicaSets>,
+    /// What is not synced does not count (`acks.durability=fsync`).
+    durable: AtomicBool,
     /// Whether copying from here, and to here, is held back while the copy is not in sync.
     throttled: [AtomicBool; 2],
     standing: AtomicI64,
@@ -93,6 +95,11 @@ impl Standing {
 impl PartitionHandle {
     pub fn view(&self) -> &LogView {
         &self.view
+    }
+
+    /// Whether what is not synced does not count (`acks.durability=fsync`).
+    pub fn is_durable(&self) -> bool {
+        self.durable.load(Ordering::Relaxed)
     }
 
     /// Whether copies on this side are held back while they are not in sync.
@@ -189,6 +196,8 @@ pub struct Partition {
     staged: Vec<(Staged, Acks, Millis, Completion)>,
     /// Written, and acknowledged once everything below the offset is synced.
     unsynced: VecDeque<Written>,
+    /// A fetcher that waits until everything below the offset is synced.
+    sync_awaited: Option<(Offset, SyncTold)>,
     /// Written here, and acknowledged once every in-sync replica has it.
     replicating: Purgatory<Written>,
     /// When a task looks for expired acknowledgements; in the past if none does.
@@ -203,7 +212,12 @@ pub struct FollowerLog {
     pub end: Offset,
     /// The epoch of its last record; -1 if none is known.
     pub last_epoch: LeaderEpoch,
+    /// The leader may hear of all of it.
+    pub counts: bool,
 }
+
+/// Told up to where a log is synced. Called inside the shard; must not block.
+pub type SyncTold = Box<dyn FnOnce(Offset) + Send>;
 
 /// What a leader's answer brings for a follower.
 pub struct Replicated {
@@ -237,6 +251,7 @@ impl Partition {
             followers: Followers::default(),
             readable: Mutex::default(),
             replicas: ArcSwap::default(),
+            durable: AtomicBool::default(),
             throttled: Default::default(),
             standing: AtomicI64::new(Standing::NONE.pack()),
             epoch_start: AtomicI64::new(Offset::NONE.0),
@@ -250,6 +265,7 @@ impl Partition {
             min_insync_replicas: 1,
             staged: Vec::new(),
             unsynced: VecDeque::new(),
+            sync_awaited: None,
             replicating: Purgatory::default(),
             expiry: Millis::NONE,
             syncer,
@@ -261,7 +277,7 @@ impl Partition {
     pub fn set_settings(&mut self, settings: TopicSettings) {
         self.log.set_config(settings.log);
         self.handle.rules.store(Arc::new(settings.rules));
-        self.durability = settings.durability;
+        self.set_durability(settings.durability);
         self.min_insync_replicas = settings.min_insync_replicas;
         let (partition, node_id) = (self.handle.name.partition, self.context.node_id);
         for (side, replicas) in
@@ -276,8 +292,25 @@ impl Partition {
         }
     }
 
+    fn set_durability(&mut self, durability: Durability) {
+        self.durability = durability;
+        self.handle.durable.store(durability == Durability::Fsync, Ordering::Relaxed);
+        self.sync_what_counts();
+    }
+
+    /// Nobody need wait for it: the high watermark does.
+    fn sync_what_counts(&self) {
+        if self.durability == Durability::Fsync && self.log.synced_offset() < self.log.log_end_offset() {
+            self.syncer.request(&self.handle);
+        }
+    }
+
     fn leader_config(&self) -> LeaderConfig {
-        LeaderConfig { min_insync_replicas: self.min_insync_replicas, lag_ms_max: self.context.lag_ms_max }
+        LeaderConfig {
+            min_insync_replicas: self.min_insync_replicas,
+            lag_ms_max: self.context.lag_ms_max,
+            durable: self.durability == Durability::Fsync,
+        }
     }
 
     /// Leads, follows or waits for a leader, as the metadata log says.
@@ -318,11 +351,13 @@ impl Partition {
             start: self.log.log_start_offset(),
             high_watermark: self.log.high_watermark(),
             end: self.log.log_end_offset(),
+            synced: self.log.synced_offset(),
         };
         let (leader, moved) = Leader::new(self.context.node_id, registration, log, self.leader_config(), now);
         self.handle.epoch_start.store(log.end.0, Ordering::Release);
         self.role = Role::Leads(leader);
         self.handle.set_standing(Standing { epoch, leads: true });
+        self.sync_what_counts();
         moved
     }
 
@@ -436,6 +471,7 @@ impl Partition {
         if !self.unsynced.is_empty() || flush && written.is_ok() {
             self.syncer.request(&self.handle);
         }
+        self.sync_what_counts();
     }
 
     /// Acknowledges what is in the log, as soon as enough replicas have it.
@@ -481,16 +517,32 @@ impl Partition {
         }
     }
 
+    /// Has a fetcher told when everything that is written by now is synced.
+    pub fn tell_when_synced(&mut self, told: SyncTold) {
+        self.sync_awaited = Some((self.log.log_end_offset(), told));
+        self.syncer.request(&self.handle);
+    }
+
     /// Acknowledges what a finished sync covers, or refuses everything if it failed: such data may be gone.
-    pub fn synced(&mut self, result: Result<(), StorageError>) {
+    pub fn synced(&mut self, result: Result<(), StorageError>, now: Millis) {
         // An offline log syncs no more: whoever waits is refused, or would wait for ever.
         let failed = match result {
             Err(error) => Some(error.error_code()),
             Ok(()) if self.log.is_offline() => Some(ErrorCode::KafkaStorageError),
             Ok(()) => None,
         };
+        let synced = self.log.synced_offset();
+        if failed.is_none() {
+            if let Role::Leads(leader) = &mut self.role {
+                let moved = leader.synced(synced, now);
+                self.follow_up(moved);
+            }
+            if let Some((_, told)) = self.sync_awaited.take_if(|(end, _)| *end <= synced) {
+                told(synced);
+            }
+        }
         while let Some(first) = self.unsynced.front() {
-            if failed.is_none() && first.last_offset >= self.log.synced_offset() {
+            if failed.is_none() && first.last_offset >= synced {
                 break;
             }
             let Some(written) = self.unsynced.pop_front() else { break };
@@ -499,8 +551,11 @@ impl Partition {
                 Some(error) => written.completion.complete(AppendOutcome::failed(error)),
             }
         }
-        if !self.unsynced.is_empty() {
+        if failed.is_none() && (!self.unsynced.is_empty() || self.sync_awaited.is_some()) {
             self.syncer.request(&self.handle);
+        }
+        if failed.is_none() {
+            self.sync_what_counts();
         }
     }
 
@@ -580,8 +635,12 @@ impl Partition {
     }
 
     fn follower_log(&self) -> FollowerLog {
+        let (end, synced) = (self.log.log_end_offset(), self.log.synced_offset());
+        let must_be_synced =
+            self.durability == Durability::Fsync || end - synced >= self.log.config().flush_messages;
         FollowerLog {
-            end: self.log.log_end_offset(),
+            end,
+            counts: end <= synced || !must_be_synced,
             last_epoch: self.log.latest_epoch().map_or(LeaderEpoch::NONE, |latest| latest.epoch),
         }
     }
@@ -672,20 +731,88 @@ pub enum FollowError {
 mod tests {
     use std::time::Duration;
 
-    use ottla_commit_log::disk::SimFault;
-    use ottla_commit_log::{FileCache, LogConfig, LogContext, LogDir, SimDisk, TailBudget};
+    use bytes::Bytes;
+    use ottla_commit_log::disk::{CrashImage, SimFault};
+    use ottla_commit_log::{Disposition, FileCache, LogConfig, LogContext, LogDir, SimDisk, TailBudget};
     use ottla_model::PartitionEpoch;
     use ottla_record::validate::{self, ValidBatch};
-    use ottla_record::{BatchBuilder, Compression};
-    use tokio::sync::oneshot;
+    use ottla_record::{BatchBuilder, Compression, StampedBatch};
+    use tokio::sync::{Notify, oneshot};
 
+    use super::super::shard::ShardState;
     use super::*;
 
-    fn batch(partition: &TopicPartition) -> ValidBatch {
+    fn built() -> Bytes {
         let mut builder = BatchBuilder::new(Compression::NONE);
         builder.append(Millis(1), None, Some(b"value"));
-        let batch = validate::request_batch(&builder.build(), 13).unwrap();
-        validate::produce_batch(batch, &ProduceRules::default(), partition, Millis(1)).unwrap()
+        builder.build()
+    }
+
+    fn batch() -> ValidBatch {
+        let batch = validate::request_batch(&built(), 13).unwrap();
+        validate::produce_batch(batch, &ProduceRules::default(), &name(), Millis(1)).unwrap()
+    }
+
+    /// A partition of `t` on a disk of its own, synced before anything counts, and where it lives.
+    async fn durable_partition(disk: &SimDisk) -> (Arc<Shard>, Slot) {
+        let log = log_dir(disk).create_log(&name(), Uuid::ONE, LogConfig::default(), Millis(1)).unwrap();
+        let shard = Shard::new();
+        let owner = Arc::clone(&shard);
+        let add = move |state: &mut ShardState| {
+            let slot = state.add(|slot| {
+                let context = Arc::new(ReplicaContext {
+                    node_id: NodeId(1),
+                    lag_ms_max: 30_000,
+                    high_watermark_news: HighWatermarkNews::WithNextFetch,
+                    isr_changes: IsrChanges::new(),
+                });
+                let (rules, place) = (ProduceRules::default(), (Uuid::ONE, Syncer::new()));
+                Partition::new(log, Uuid::ONE, false, rules, (owner, slot), place, context)
+            });
+            state.partition(slot).unwrap().set_durability(Durability::Fsync);
+            slot
+        };
+        let slot = shard.run(add).await;
+        (shard, slot)
+    }
+
+    fn name() -> TopicPartition {
+        TopicPartition::new("t", 0)
+    }
+
+    fn log_dir(disk: &SimDisk) -> LogDir {
+        let context =
+            LogContext { files: FileCache::new(Arc::new(disk.clone()), 16), tails: TailBudget::new(1 << 20) };
+        LogDir::open(context, "/data").unwrap()
+    }
+
+    /// Where the log ends that is found after a power loss now.
+    fn end_after_power_loss(disk: &SimDisk) -> Offset {
+        let choose = |_: &TopicPartition, _: Option<Uuid>| Disposition::Load(LogConfig::default());
+        let after = disk.crash(CrashImage::LoseUnsynced);
+        let loaded = log_dir(&after).load_all(1, &choose, Millis(2)).unwrap();
+        loaded.logs.first().map_or(Offset::ZERO, Log::log_end_offset)
+    }
+
+    fn registration(leader: NodeId) -> Registration {
+        Registration {
+            replicas: vec![NodeId(1), leader],
+            isr: vec![leader],
+            leader,
+            leader_epoch: LeaderEpoch(0),
+            partition_epoch: PartitionEpoch(0),
+        }
+    }
+
+    fn append(partition: &mut Partition, acks: Acks, told: impl FnOnce(AppendOutcome) + Send + 'static) {
+        let completion = Completion::Coordinator { epoch: LeaderEpoch(0), told: Box::new(told) };
+        let append = StagedAppend { batch: batch(), acks, deadline: Millis::MAX, completion };
+        partition.stage(append, Millis(1));
+        partition.write_staged(Millis(1));
+    }
+
+    async fn in_time<T>(told: oneshot::Receiver<T>) -> T {
+        tokio::time::timeout(Duration::from_secs(10), told).await.expect("an answer").unwrap()
     }
 
     /// A failed write takes the log offline. Appends that were written before and wait for their sync must be
@@ -693,61 +820,73 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn appends_that_wait_for_a_sync_are_refused_when_the_log_goes_offline() {
         let disk = SimDisk::new();
-        let context =
-            LogContext { files: FileCache::new(Arc::new(disk.clone()), 16), tails: TailBudget::new(1 << 20) };
-        let name = TopicPartition::new("t", 0);
-        let dir = LogDir::open(context, "/data").unwrap();
-        let log = dir.create_log(&name, Uuid::ONE, LogConfig::default(), Millis(1)).unwrap();
-        let shard = Shard::new();
-        let owner = Arc::clone(&shard);
+        let (shard, slot) = durable_partition(&disk).await;
         let (answer, answered) = oneshot::channel();
         shard
             .run(move |state| {
-                let place = (Uuid::ONE, Syncer::new());
-                let slot = state.add(|slot| {
-                    let context = Arc::new(ReplicaContext {
-                        node_id: NodeId(1),
-                        lag_ms_max: 30_000,
-                        high_watermark_news: HighWatermarkNews::WithNextFetch,
-                        isr_changes: IsrChanges::new(),
-                    });
-                    Partition::new(
-                        log,
-                        Uuid::ONE,
-                        false,
-                        ProduceRules::default(),
-                        (owner, slot),
-                        place,
-                        context,
-                    )
-                });
                 let partition = state.partition(slot).unwrap();
-                partition.durability = Durability::Fsync;
-                let alone = Registration {
-                    replicas: vec![NodeId(1)],
-                    isr: vec![NodeId(1)],
-                    leader: NodeId(1),
-                    leader_epoch: LeaderEpoch(0),
-                    partition_epoch: PartitionEpoch(0),
-                };
-                partition.apply(&alone, Millis(1));
-                let mut append = |completion, batch| {
-                    let deadline = Millis::MAX;
-                    let append = StagedAppend { batch, acks: Acks::All, deadline, completion };
-                    partition.stage(append, Millis(1));
-                    partition.write_staged(Millis(1));
-                };
-                let told = |told| Completion::Coordinator { epoch: LeaderEpoch(0), told };
-                append(told(Box::new(move |outcome| answer.send(outcome.error).unwrap())), batch(&name));
+                partition.apply(&registration(NodeId(1)), Millis(1));
+                append(partition, Acks::All, |outcome| answer.send(outcome.error).unwrap());
                 disk.inject(SimFault::FailWrite(0));
-                append(
-                    told(Box::new(|outcome| assert_eq!(outcome.error, ErrorCode::KafkaStorageError))),
-                    batch(&name),
-                );
+                append(partition, Acks::All, |outcome| {
+                    assert_eq!(outcome.error, ErrorCode::KafkaStorageError)
+                });
             })
             .await;
-        let error =
-            tokio::time::timeout(Duration::from_secs(10), answered).await.expect("an answer").unwrap();
-        assert_eq!(error, ErrorCode::KafkaStorageError);
+        assert_eq!(in_time(answered).await, ErrorCode::KafkaStorageError);
+    }
+
+    /// What a leader shows as committed, even if nobody waits for it, a power loss does not take.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_is_committed_is_synced_on_the_leader() {
+        let disk = SimDisk::new();
+        let (shard, slot) = durable_partition(&disk).await;
+        let committed = Arc::new(Notify::new());
+        let wakes = Arc::clone(&committed);
+        let handle = shard
+            .run(move |state| {
+                let partition = state.partition(slot).unwrap();
+                partition.apply(&registration(NodeId(1)), Millis(1));
+                partition.handle.waiters.register(&wakes);
+                append(partition, Acks::None, |_| ());
+                // The syncer needs the shard to go on.
+                assert_eq!(partition.log.high_watermark(), Offset::ZERO);
+                Arc::clone(&partition.handle)
+            })
+            .await;
+        tokio::time::timeout(Duration::from_secs(10), committed.notified()).await.expect("committed");
+        assert_eq!(handle.view().high_watermark(), Offset(1));
+        assert_eq!(end_after_power_loss(&disk), Offset(1));
+    }
+
+    /// A follower's fetch tells its leader what it has: it is told so only of what a power loss does not take.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_a_follower_has_counts_when_it_is_synced() {
+        let disk = SimDisk::new();
+        let (shard, slot) = durable_partition(&disk).await;
+        let (told, synced) = oneshot::channel();
+        let after = disk.clone();
+        shard
+            .run(move |state| {
+                let partition = state.partition(slot).unwrap();
+                partition.apply(&registration(NodeId(2)), Millis(1));
+                let stamped =
+                    StampedBatch::restamp(Batch::parse(&built()).unwrap(), Offset(0), LeaderEpoch(0));
+                let replicated = Replicated {
+                    epoch: LeaderEpoch(0),
+                    batches: vec![Batch::parse(&stamped.to_bytes()).unwrap()],
+                    high_watermark: Offset(0),
+                    log_start: Offset(0),
+                };
+                let log = partition.replicate(replicated, Millis(1)).unwrap();
+                assert_eq!((log.end, log.counts), (Offset(1), false));
+                assert_eq!(end_after_power_loss(&disk), Offset::ZERO);
+                partition.tell_when_synced(Box::new(|end| told.send(end).unwrap()));
+            })
+            .await;
+        assert_eq!(in_time(synced).await, Offset(1));
+        assert_eq!(end_after_power_loss(&after), Offset(1));
+        let log = shard.run(move |state| state.partition(slot).unwrap().look(LeaderEpoch(0)).unwrap()).await;
+        assert!(log.counts);
     }
 }

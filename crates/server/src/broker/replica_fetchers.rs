@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use ottla_model::{LeaderEpoch, NodeId, Uuid};
+use ottla_model::{LeaderEpoch, NodeId, Offset, Uuid};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -47,6 +47,8 @@ struct Inbox {
 enum Command {
     Follow(Arc<PartitionHandle>, LeaderEpoch),
     Forget(PartitionKey),
+    /// Everything below the offset is on the disk.
+    Synced(PartitionKey, Offset),
 }
 
 impl Inbox {

@@ -12,6 +12,7 @@ use ottla_commit_log::SyncKind;
 use parking_lot::{Condvar, Mutex};
 
 use super::partition::PartitionHandle;
+use crate::clock;
 
 /// Threads per directory.
 const WORKERS_MAX: usize = 16;
@@ -102,7 +103,7 @@ fn sync(partition: &Arc<PartitionHandle>) {
         // Nothing to sync (any more): whoever waits finds out.
         partition.shard.submit(move |state| {
             if let Some(partition) = state.partition(slot) {
-                partition.synced(Ok(()));
+                partition.synced(Ok(()), clock::now());
             }
         });
         return;
@@ -111,7 +112,7 @@ fn sync(partition: &Arc<PartitionHandle>) {
     partition.shard.submit(move |state| {
         if let Some(partition) = state.partition(slot) {
             let result = partition.log.complete_sync(outcome);
-            partition.synced(result);
+            partition.synced(result, clock::now());
         }
     });
 }

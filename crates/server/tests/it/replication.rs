@@ -379,7 +379,8 @@ async fn a_follower_has_what_its_leader_sent_and_leads_with_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let node = TestNode::start("offsets.topic.replication.factor=1\nreplica.fetch.backoff.ms=20\n").await;
     let mut peer = Peer::register(&node, PEER, listener.local_addr().unwrap().port()).await;
-    let topic_id = create_topic(&node, &[PEER, 1], &[]).await;
+    // What it has it says when it is on the disk.
+    let topic_id = create_topic(&node, &[PEER, 1], &[("acks.durability", "fsync")]).await;
     let mut leader = FakeLeader::accept(&listener).await;
 
     let (header, asked, session) = leader.fetched(topic_id).await;

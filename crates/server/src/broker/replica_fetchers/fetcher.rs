@@ -47,6 +47,7 @@ struct Fetcher {
     broker: Arc<Broker>,
     session: FetchSession,
     client: Option<NodeClient>,
+    inbox: Arc<Inbox>,
     /// Rounds in a row that came to nothing; the first is worth a line.
     failures: u32,
     /// Records of a throttled partition have come: from then on the quota is looked at.
@@ -78,14 +79,15 @@ pub async fn run(
         broker: owner,
         session: FetchSession::default(),
         client: None,
+        inbox: Arc::clone(&inbox),
         failures: 0,
         any_throttled: false,
         written: mpsc::unbounded_channel(),
     };
     debug!(leader = leader.0, number, "fetcher starts");
     while upgrade(&broker, &inbox).is_some() {
-        match fetcher.round(&network, &inbox).await {
-            Ok(Round::Idle) => fetcher.rest(&inbox).await,
+        match fetcher.round(&network).await {
+            Ok(Round::Idle) => fetcher.rest().await,
             Ok(Round::Fetched) => {
                 if std::mem::take(&mut fetcher.failures) > 0 {
                     info!(leader = leader.0, "replicating again");
@@ -107,13 +109,33 @@ enum Round {
 }
 
 impl Fetcher {
-    fn take(&mut self, inbox: &Inbox) {
-        for command in std::mem::take(&mut *inbox.commands.lock()) {
+    fn take(&mut self) {
+        let commands = std::mem::take(&mut *self.inbox.commands.lock());
+        for command in commands {
             match command {
-                Command::Follow(handle, epoch) => self.session.follow(handle, epoch),
+                Command::Follow(handle, epoch) => {
+                    let (key, is_durable) = ((handle.topic_id, handle.name.partition), handle.is_durable());
+                    self.session.follow(handle, epoch);
+                    if is_durable {
+                        self.sync_first(key);
+                    }
+                }
                 Command::Forget(key) => self.session.forget(key),
+                Command::Synced(key, offset) => self.session.synced(key, offset),
             }
         }
+    }
+
+    /// Leaves a partition alone until what it has is synced.
+    fn sync_first(&mut self, key: PartitionKey) {
+        let Some(followed) = self.session.get(&key) else { return };
+        followed.state.await_sync();
+        let (slot, inbox) = (followed.handle.slot, Arc::clone(&self.inbox));
+        followed.handle.shard.submit(move |state| {
+            if let Some(partition) = state.partition(slot) {
+                partition.tell_when_synced(Box::new(move |end| inbox.tell(Command::Synced(key, end))));
+            }
+        });
     }
 
     fn limits(&self, now: Millis) -> FetchLimits {
@@ -128,13 +150,13 @@ impl Fetcher {
     }
 
     /// Waits for a command, or for a delayed partition's time.
-    async fn rest(&mut self, inbox: &Inbox) {
+    async fn rest(&mut self) {
         if self.session.is_empty() {
             self.client = None;
         }
         let due = self.session.next_due();
         tokio::select! {
-            () = inbox.told.notified() => {}
+            () = self.inbox.told.notified() => {}
             () = sleep_until(due), if due.is_some() => {}
         }
     }
@@ -156,8 +178,8 @@ impl Fetcher {
     }
 
     /// One request, unless one is under way, and the answer to the oldest. What is told meanwhile is asked for at once.
-    async fn round(&mut self, network: &RpcNetwork, inbox: &Inbox) -> Result<Round, RoundError> {
-        self.take(inbox);
+    async fn round(&mut self, network: &RpcNetwork) -> Result<Round, RoundError> {
+        self.take();
         let is_waiting = self.client.as_ref().is_some_and(|client| client.in_flight() > 0);
         if !is_waiting {
             let Some(request) = self.next_request() else { return Ok(Round::Idle) };
@@ -172,10 +194,10 @@ impl Fetcher {
             tokio::select! {
                 biased;
                 response = client.receive::<FetchRequest>() => break response?,
-                () = inbox.told.notified(), if may_ask => {}
+                () = self.inbox.told.notified(), if may_ask => {}
                 () = sleep_until(due), if may_ask && due.is_some() => {}
             }
-            self.take(inbox);
+            self.take();
             if let Some(request) = self.news() {
                 self.send(network, &request).await?;
             }
@@ -320,6 +342,9 @@ impl Fetcher {
                     self.session.touch(key);
                 } else {
                     self.session.touch_if_log_start_moved(key);
+                }
+                if !log.counts {
+                    self.sync_first(key);
                 }
                 return;
             }

@@ -115,6 +115,14 @@ impl FetchSession {
         }
     }
 
+    /// What a partition has is synced below `offset`.
+    pub fn synced(&mut self, key: PartitionKey, offset: Offset) {
+        if let Some(followed) = self.partitions.get_mut(&key) {
+            followed.state.synced(offset);
+            self.changed.push(key);
+        }
+    }
+
     /// Whether the next request names anything.
     pub fn has_news(&self, now: Millis) -> bool {
         !self.changed.is_empty()
@@ -185,6 +193,11 @@ impl FetchSession {
         }
         self.changed = changed;
         if self.in_session == 0 {
+            let is_syncing = |followed: &Followed| followed.state.phase() == Phase::Syncing;
+            // Comes back in a moment.
+            if self.partitions.values().any(is_syncing) {
+                return None;
+            }
             // An empty session ends by itself.
             (self.id, self.epoch) = (0, 0);
             self.forgotten.clear();
