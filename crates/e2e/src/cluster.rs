@@ -267,6 +267,11 @@ impl Cluster {
         self.await_in_sync()
     }
 
+    /// The versions of each key that a broker offers.
+    pub fn offered(&self, id: i32) -> Result<BTreeMap<i16, (i16, i16)>> {
+        ask(self.node(id).address(), Connection::offered)
+    }
+
     /// The cluster as the first broker sees it that can be asked.
     pub fn metadata(&mut self) -> Result<Metadata> {
         let deadline = Instant::now() + PATIENCE;

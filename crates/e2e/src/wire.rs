@@ -159,6 +159,15 @@ impl Connection {
         Ok(frame[4..].to_vec())
     }
 
+    /// The versions of each key that ApiVersions offers.
+    pub fn offered(&mut self) -> Result<BTreeMap<i16, (i16, i16)>> {
+        let answer = self.ask(&api_versions_request())?;
+        let mut cursor = Cursor(&answer);
+        let error = cursor.i16()?;
+        ensure!(error == 0, "ApiVersions: error {error}");
+        (0..cursor.i32()?).map(|_| Ok((cursor.i16()?, (cursor.i16()?, cursor.i16()?)))).collect()
+    }
+
     /// What Metadata (version 1, all topics) says.
     pub fn metadata(&mut self) -> Result<Metadata> {
         let answer = self.ask(&request(3, 1, 2, Header::Plain, Body::new().i32(-1)))?;

@@ -22,6 +22,7 @@ pub mod create_topics;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
+mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
@@ -65,6 +66,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_model::NodeId;
+use ottla_protocol::records::embedded::DefaultPrincipalData;
 use ottla_protocol::{
     ApiKey, DecodeError, Decoder, EncodeError, Listener, Message, Segment, Str, encode_response,
 };
@@ -97,10 +99,21 @@ pub struct RequestContext {
     pub correlation_id: i32,
     pub client_id: Option<Str>,
     pub peer: SocketAddr,
+    /// On whose behalf.
+    pub principal: Arc<DefaultPrincipalData>,
     /// The listener that the request came in on.
     pub listener: Arc<str>,
     /// Told when the peer has sent more, so that a request which only waits may end.
     pub hurry: Option<Arc<Notify>>,
+}
+
+/// Who has not authenticated: `User:ANONYMOUS`.
+pub fn anonymous() -> Arc<DefaultPrincipalData> {
+    static ANONYMOUS: LazyLock<Arc<DefaultPrincipalData>> = LazyLock::new(|| {
+        let (kind, name) = ("User".into(), "ANONYMOUS".into());
+        Arc::new(DefaultPrincipalData { r#type: kind, name, token_authenticated: false })
+    });
+    Arc::clone(&ANONYMOUS)
 }
 
 impl RequestContext {
@@ -310,6 +323,7 @@ api_table!(BROKER_APIS, broker_api, broker, also [Produce Fetch ApiVersions], {
     InitProducerId => init_producer_id,
     DescribeCluster => describe_cluster,
     DescribeTopicPartitions => describe_topic_partitions,
+    DescribeClientQuotas => describe_client_quotas,
     DescribeConfigs => describe_configs,
     AlterConfigs => alter_configs,
     IncrementalAlterConfigs => incremental_alter_configs,
@@ -324,6 +338,7 @@ api_table!(CLUSTER_APIS, cluster_api, controller, also [], {
     AlterPartitionReassignments => alter_partition_reassignments,
     ListPartitionReassignments => list_partition_reassignments,
     DescribeQuorum => describe_quorum,
+    AlterClientQuotas => alter_client_quotas,
     UpdateFeatures => update_features,
     UnregisterBroker => unregister_broker,
     UnregisterController => unregister_controller,
@@ -336,7 +351,6 @@ api_table!(CONTROLLER_APIS, controller_api, controller, also [ApiVersions Descri
     AllocateProducerIds => allocate_producer_ids,
     ControllerRegistration => controller_registration,
     AssignReplicasToDirs => assign_replicas_to_dirs,
-    AlterClientQuotas => alter_client_quotas,
 });
 
 // On controllers' listeners: a node's settings are the same for both of its roles.

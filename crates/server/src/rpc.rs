@@ -227,7 +227,8 @@ impl NodeClient {
     }
 }
 
-fn range_of(keys: &[ApiVersion], key: ApiKey) -> Versions {
+/// What rows of an answer to ApiVersions say of `key`.
+pub fn range_of(keys: &[ApiVersion], key: ApiKey) -> Versions {
     keys.iter()
         .find(|row| row.api_key == key as i16)
         .map_or(Versions::NONE, |row| Versions::new(row.min_version, row.max_version))

@@ -47,6 +47,7 @@ fn rotate(cluster: &mut Cluster) -> Result<()> {
     for round in 1.. {
         let id = cluster.active_controller()?;
         active.insert(id);
+        compare_offers(cluster, id)?;
         cluster.create_topic(&format!("made-{round}-by-{id}"), 1, 3)?;
         if active.len() == 3 {
             break;
@@ -64,6 +65,25 @@ fn rotate(cluster: &mut Cluster) -> Result<()> {
     load.await_progress(300)?;
     finish(cluster, load)?;
     verify_replicas(cluster)
+}
+
+/// What brokers pass on they offer as far as the active controller serves it: in the end both newest brands say the same.
+fn compare_offers(cluster: &Cluster, active: i32) -> Result<()> {
+    // All that are passed on but those of security.
+    let passed_on = [19, 20, 33, 37, 43, 44, 45, 46, 49, 55, 57, 64, 80, 81, 94];
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let [ours, theirs] = [1, 2].map(|id| {
+            let offered = cluster.offered(id)?;
+            Ok(passed_on.map(|key| (key, offered.get(&key).copied())))
+        });
+        let (ours, theirs) = (ours?, theirs?);
+        if ours == theirs {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "under {active} the offers differ: {ours:?}, {theirs:?}");
+        pause();
+    }
 }
 
 /// Stop one, start the other on its directory, wait until in sync, next; then back. Apache's tools read what the

@@ -1,5 +1,4 @@
-//! AlterClientQuotas (49): versions 0 and 1. Offered by controllers only: they keep quotas for the brokers that heed
-//! them.
+//! AlterClientQuotas (49): versions 0 and 1.
 
 use ottla_protocol::Str;
 use ottla_protocol::api::alter_client_quotas::{

@@ -8,7 +8,7 @@ use ottla_model::ErrorCode;
 use ottla_protocol::api::api_versions::{
     ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
-use ottla_protocol::{ApiKey, Decoder, Listener, Message, Str};
+use ottla_protocol::{ApiKey, Decoder, Listener, Message, Str, Versions};
 
 use super::{Answer, ListenerContext, Rejected, RequestContext};
 
@@ -63,7 +63,7 @@ fn offer(listener: &ListenerContext, context: &RequestContext) -> ApiVersionsRes
     let image = listener.node.image();
     let features = &image.features;
     ApiVersionsResponse {
-        api_keys: listener.offered().iter().map(|key| row(*key, listener.kind)).collect(),
+        api_keys: listener.offered().iter().filter_map(|key| offered(listener, *key)).collect(),
         supported_features: ottla_metadata::features::SUPPORTED
             .iter()
             .filter(|feature| context.api_version > MIN_LEVEL_ABOVE_ZERO_VERSION || feature.min > 0)
@@ -86,6 +86,22 @@ fn offer(listener: &ListenerContext, context: &RequestContext) -> ApiVersionsRes
             .collect(),
         ..Default::default()
     }
+}
+
+/// What a broker passes on it offers as far as the active controller serves it.
+fn offered(listener: &ListenerContext, key: ApiKey) -> Option<ApiVersion> {
+    let mut row = row(key, listener.kind);
+    if listener.kind == Listener::Broker
+        && key.is_forwarded()
+        && let Some(served) = listener.node.broker().controller.served(key)
+    {
+        let common = Versions::new(row.min_version, row.max_version).intersect(served);
+        if common.is_empty() {
+            return None;
+        }
+        (row.min_version, row.max_version) = (common.min, common.max);
+    }
+    Some(row)
 }
 
 fn row(key: ApiKey, listener: Listener) -> ApiVersion {

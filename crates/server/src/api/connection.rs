@@ -209,6 +209,7 @@ impl Session {
             correlation_id: header.correlation_id,
             client_id: self.client_id.clone(),
             peer: self.peer,
+            principal: super::anonymous(),
             listener: Arc::clone(&self.listener.name),
             hurry: None,
         };

@@ -13,6 +13,8 @@ use ottla_protocol::{ApiKey, Decoder, EncodeError, Encoder, Message, RequestHead
 
 use super::{Answer, ListenerContext, Rejected, RequestContext};
 
+const PRINCIPAL_VERSION: i16 = 0;
+
 /// The request with its header, on behalf of the client that sent it. `body` is what follows the header.
 pub fn seal(context: &RequestContext, body: &Bytes) -> Result<EnvelopeRequest, EncodeError> {
     let mut e = Encoder::new();
@@ -25,12 +27,9 @@ pub fn seal(context: &RequestContext, body: &Bytes) -> Result<EnvelopeRequest, E
     header.encode(&mut e, context.api_key.request_header_version(context.api_version))?;
     let mut request_data = BytesMut::from(&e.finish_bytes()?[..]);
     request_data.extend_from_slice(body);
-    let principal =
-        DefaultPrincipalData { r#type: "User".into(), name: "ANONYMOUS".into(), token_authenticated: false };
-    const PRINCIPAL_VERSION: i16 = 0;
     let mut request_principal = BytesMut::new();
     request_principal.put_i16(PRINCIPAL_VERSION);
-    request_principal.extend_from_slice(&principal.encode_to_bytes(PRINCIPAL_VERSION)?);
+    request_principal.extend_from_slice(&context.principal.encode_to_bytes(PRINCIPAL_VERSION)?);
     let client_host_address = match context.peer.ip() {
         IpAddr::V4(address) => Bytes::copy_from_slice(&address.octets()),
         IpAddr::V6(address) => Bytes::copy_from_slice(&address.octets()),
@@ -62,9 +61,8 @@ async fn open(
     request: EnvelopeRequest,
 ) -> Result<Bytes, ErrorCode> {
     let peer = address_of(&request.client_host_address).ok_or(ErrorCode::InvalidRequest)?;
-    if !request.request_principal.as_ref().is_some_and(is_principal) {
-        return Err(ErrorCode::PrincipalDeserializationFailure);
-    }
+    let principal = request.request_principal.and_then(principal_of);
+    let principal = principal.ok_or(ErrorCode::PrincipalDeserializationFailure)?;
     let mut inner = Decoder::new(request.request_data);
     let (api_key, header) =
         RequestHeader::decode_frame(&mut inner).map_err(|_| ErrorCode::UnsupportedVersion)?;
@@ -79,6 +77,7 @@ async fn open(
         correlation_id: header.correlation_id,
         client_id: header.client_id,
         peer: SocketAddr::new(peer, 0),
+        principal: Arc::new(principal),
         listener: Arc::clone(&context.listener),
         hurry: None,
     };
@@ -118,9 +117,11 @@ fn address_of(bytes: &[u8]) -> Option<IpAddr> {
     v4.or_else(|| <[u8; 16]>::try_from(bytes).map(IpAddr::from).ok())
 }
 
-fn is_principal(bytes: &Bytes) -> bool {
-    let mut d = Decoder::new(bytes.clone());
-    d.i16().and_then(|version| DefaultPrincipalData::decode(&mut d, version)).is_ok()
+/// A principal as brokers write it unless they are configured to do otherwise.
+fn principal_of(bytes: Bytes) -> Option<DefaultPrincipalData> {
+    let mut d = Decoder::new(bytes);
+    let version = d.i16().ok().filter(|version| *version == PRINCIPAL_VERSION)?;
+    DefaultPrincipalData::decode(&mut d, version).ok()
 }
 
 #[cfg(test)]
@@ -136,6 +137,7 @@ mod tests {
             correlation_id: 5,
             client_id: Some("c".into()),
             peer: "127.0.0.1:1234".parse().unwrap(),
+            principal: crate::api::anonymous(),
             listener: "PLAINTEXT".into(),
             hurry: None,
         };
@@ -143,7 +145,16 @@ mod tests {
         assert_eq!(&sealed.request_data[..], b"\0\x14\0\x06\0\0\0\x05\0\x01c\0body");
         let principal = sealed.request_principal.unwrap();
         assert_eq!(&principal[..], b"\0\0\x05User\x0aANONYMOUS\0\0");
-        assert!(is_principal(&principal) && !is_principal(&principal.slice(1..)));
+        assert_eq!(principal_of(principal.clone()).as_ref(), Some(&*context.principal));
+        assert_eq!(principal_of(principal.slice(1..)), None, "another version");
+        assert_eq!(principal_of(principal.slice(..9)), None);
+
+        let alice =
+            DefaultPrincipalData { r#type: "User".into(), name: "alice".into(), token_authenticated: true };
+        let context = RequestContext { principal: Arc::new(alice), ..context };
+        let principal = seal(&context, &Bytes::new()).unwrap().request_principal.unwrap();
+        assert_eq!(&principal[..], b"\0\0\x05User\x06alice\x01\0");
+        assert_eq!(principal_of(principal).as_ref(), Some(&*context.principal));
         assert_eq!(address_of(&sealed.client_host_address), Some(context.peer.ip()));
     }
 }

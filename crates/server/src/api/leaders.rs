@@ -244,6 +244,7 @@ mod tests {
             correlation_id: 0,
             client_id: None,
             peer: "127.0.0.1:1".parse().unwrap(),
+            principal: super::super::anonymous(),
             listener: "EXTERNAL".into(),
             hurry: None,
         };

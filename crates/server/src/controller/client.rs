@@ -8,12 +8,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use ottla_model::{ErrorCode, NodeId};
-use ottla_protocol::Request;
 use ottla_protocol::api::allocate_producer_ids::AllocateProducerIdsRequest;
 use ottla_protocol::api::alter_configs::AlterConfigsRequest;
 use ottla_protocol::api::alter_partition::AlterPartitionRequest;
+use ottla_protocol::api::api_versions::ApiVersion;
 use ottla_protocol::api::assign_replicas_to_dirs::AssignReplicasToDirsRequest;
 use ottla_protocol::api::broker_heartbeat::BrokerHeartbeatRequest;
 use ottla_protocol::api::broker_registration::BrokerRegistrationRequest;
@@ -21,12 +22,13 @@ use ottla_protocol::api::controller_registration::ControllerRegistrationRequest;
 use ottla_protocol::api::create_topics::CreateTopicsRequest;
 use ottla_protocol::api::envelope::EnvelopeRequest;
 use ottla_protocol::api::incremental_alter_configs::IncrementalAlterConfigsRequest;
+use ottla_protocol::{ApiKey, Request, Versions};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::handle::{ControllerError, ControllerHandle, QuorumLeader};
 use crate::config::ServerConfig;
-use crate::rpc::{NodeAddress, NodeClient, RpcError, RpcNetwork};
+use crate::rpc::{self, NodeAddress, NodeClient, RpcError, RpcNetwork};
 
 /// How long a request is repeated.
 const RETRY_WINDOW: Duration = Duration::from_secs(60);
@@ -47,6 +49,8 @@ struct Inner {
     client_id: String,
     request_timeout: Duration,
     idle: Mutex<Vec<(NodeAddress, NodeClient)>>,
+    /// What the controller that was reached last serves.
+    served: ArcSwapOption<(NodeAddress, Vec<ApiVersion>)>,
 }
 
 /// What became of a client's request that was to be passed on.
@@ -78,7 +82,17 @@ impl ControllerClient {
             client_id: config.node_id.to_string(),
             request_timeout: Duration::from_millis(config.network.controller_socket_timeout_ms.max(1) as u64),
             idle: Mutex::new(Vec::new()),
+            served: ArcSwapOption::empty(),
         }))
+    }
+
+    /// The versions of `key` that the active controller serves, if it is in another process and was asked before.
+    pub fn served(&self, key: ApiKey) -> Option<Versions> {
+        let served = self.0.served.load();
+        let (address, keys) = served.as_deref()?;
+        let leader = self.0.local.leader().borrow();
+        let is_reached = leader.leader != Some(self.0.node_id) && leader.address.as_ref() == Some(address);
+        is_reached.then(|| rpc::range_of(keys, key))
     }
 
     requests! {
@@ -175,7 +189,10 @@ impl ControllerClient {
         let mut client = match idle {
             Some(client) => client,
             None => {
-                NodeClient::connect(&inner.network, address, &inner.client_id, inner.request_timeout).await?
+                let (client_id, timeout) = (&inner.client_id, inner.request_timeout);
+                let client = NodeClient::connect(&inner.network, address, client_id, timeout).await?;
+                inner.served.store(Some(Arc::new((address.clone(), client.peer().api_keys.clone()))));
+                client
             }
         };
         let response = client.call(request).await?;

@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
+use ottla_model::ErrorCode;
 use ottla_protocol::Str;
+use ottla_protocol::api::alter_client_quotas::{
+    AlterClientQuotasRequest, AlterClientQuotasRequestEntityData as QuotaEntityData,
+    AlterClientQuotasRequestEntryData as QuotaEntryData, OpData,
+};
 use ottla_protocol::api::create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
 use ottla_protocol::api::create_topics::{CreatableTopic, CreateTopicsRequest};
 use ottla_protocol::api::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
+use ottla_protocol::api::describe_client_quotas::{ComponentData, DescribeClientQuotasRequest};
 use ottla_protocol::api::describe_cluster::DescribeClusterRequest;
 use ottla_protocol::api::describe_quorum::{
     DescribeQuorumRequest, DescribeQuorumRequestPartitionData, DescribeQuorumRequestTopicData,
@@ -89,5 +95,56 @@ async fn producer_ids_are_given_once() {
     }
     assert_eq!(given, [0, 1, 2]);
     assert_eq!(node.running.node.image().producer_ids.next_producer_id, 1000, "a block at a time");
+    node.running.stop().await;
+}
+
+/// What was altered is described, by exact name, by default and by type.
+#[tokio::test(flavor = "multi_thread")]
+async fn quotas_of_clients_are_kept_and_described() {
+    let node = TestNode::start("").await;
+    let mut client = node.client().await;
+    let user =
+        |name: Option<&str>| QuotaEntityData { entity_type: "user".into(), entity_name: name.map(Str::from) };
+    let client_id =
+        QuotaEntityData { entity_type: "client-id".into(), entity_name: Some(Str::from("reports")) };
+    let entities = [vec![user(Some("alice"))], vec![user(None)], vec![user(Some("alice")), client_id]];
+    let entries = entities.iter().zip([1.0, 2.0, 3.0]).map(|(entity, value)| QuotaEntryData {
+        entity: entity.clone(),
+        ops: vec![OpData { key: "producer_byte_rate".into(), value: value * 1000.0, remove: false }],
+    });
+    let request = AlterClientQuotasRequest { entries: entries.collect(), validate_only: false };
+    let altered = client.send(&request, 1).await;
+    assert!(altered.entries.iter().all(|entry| entry.error_code == 0), "{altered:?}");
+
+    let component = |kind: &str, match_type, name: Option<&str>| ComponentData {
+        entity_type: Str::from(kind),
+        match_type,
+        r#match: name.map(Str::from),
+    };
+    let (exact, default, any) = (0, 1, 2);
+    for (components, strict, expected) in [
+        (vec![], false, Ok(vec![2.0, 1.0, 3.0])),
+        (vec![component("user", exact, Some("alice"))], false, Ok(vec![1.0, 3.0])),
+        (vec![component("user", exact, Some("alice"))], true, Ok(vec![1.0])),
+        (vec![component("user", default, None)], false, Ok(vec![2.0])),
+        (vec![component("client-id", any, None)], false, Ok(vec![3.0])),
+        (vec![component("ip", any, None)], false, Ok(vec![])),
+        (vec![component("user", exact, None)], false, Err(ErrorCode::InvalidRequest)),
+        (vec![component("group", any, None)], false, Err(ErrorCode::UnsupportedVersion)),
+        (vec![component("user", any, None); 2], false, Err(ErrorCode::InvalidRequest)),
+    ] {
+        let request = DescribeClientQuotasRequest { components, strict };
+        let described = client.send(&request, 1).await;
+        let found = match described.error_code {
+            0 => Ok(described.entries.unwrap().iter().map(|entry| entry.values[0].value / 1000.0).collect()),
+            code => Err(ErrorCode::from_code(code).unwrap()),
+        };
+        let mut expected = expected;
+        let mut found: Result<Vec<f64>, _> = found;
+        for list in [&mut found, &mut expected].into_iter().flatten() {
+            list.sort_by(f64::total_cmp);
+        }
+        assert_eq!(found, expected, "{request:?}");
+    }
     node.running.stop().await;
 }
