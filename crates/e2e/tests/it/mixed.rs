@@ -73,11 +73,11 @@ fn compare_offers(cluster: &Cluster, active: i32) -> Result<()> {
     let passed_on = [19, 20, 33, 37, 43, 44, 45, 46, 49, 55, 57, 64, 80, 81, 94];
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let [ours, theirs] = [1, 2].map(|id| {
+        let offered = |id| {
             let offered = cluster.offered(id)?;
-            Ok(passed_on.map(|key| (key, offered.get(&key).copied())))
-        });
-        let (ours, theirs) = (ours?, theirs?);
+            anyhow::Ok(passed_on.map(|key| (key, offered.get(&key).copied())))
+        };
+        let (ours, theirs) = (offered(1)?, offered(2)?);
         if ours == theirs {
             return Ok(());
         }

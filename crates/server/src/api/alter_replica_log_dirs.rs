@@ -59,7 +59,7 @@ fn start(broker: &Arc<Broker>, topic: &str, partition: i32, to: Uuid) -> Result<
     }
     match handle.dir_id == to {
         true => broker.log_dir_moves.cancel(&handle.name),
-        false => broker.log_dir_moves.start(broker, &handle, to),
+        false => broker.log_dir_moves.start(broker, &handle, to, None),
     }
     Ok(())
 }

@@ -3,14 +3,15 @@
 //! A future log is filled from the partition's log while that goes on being written; when it has caught up it takes the
 //! other's place. Owns which moves run; the change of places is the reconciler's, as it owns who serves a partition.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use ottla_commit_log::{AppendError, FirstBatch, Log, ReadError, StorageError};
 use ottla_model::{Offset, TopicPartition, Uuid};
 use ottla_record::{BatchError, Batches};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::Broker;
@@ -22,11 +23,14 @@ use crate::clock;
 /// What is copied at once.
 const CHUNK_BYTES: usize = 1 << 20;
 
+/// After a change of places that came too late.
+const BEHIND_PAUSE: Duration = Duration::from_millis(1);
+
 /// The moves that run.
 #[derive(Default)]
 pub struct LogDirMoves {
     reconciler: OnceLock<Weak<Mutex<Reconciler>>>,
-    running: Mutex<Vec<Arc<Move>>>,
+    running: watch::Sender<Vec<Arc<Move>>>,
 }
 
 /// A move under way.
@@ -35,7 +39,17 @@ pub struct Move {
     pub to: Uuid,
     end: AtomicI64,
     size: AtomicU64,
-    cancelled: AtomicBool,
+    end_wanted: Mutex<Option<MoveEnd>>,
+    told: Condvar,
+}
+
+/// How a move ends before it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MoveEnd {
+    /// Its target is removed.
+    Cancelled,
+    /// The broker stops: what is there is closed, and the next start goes on.
+    Stopped,
 }
 
 impl Move {
@@ -46,6 +60,20 @@ impl Move {
 
     pub fn size_bytes(&self) -> u64 {
         self.size.load(Ordering::Relaxed)
+    }
+
+    fn end(&self, how: MoveEnd) {
+        self.end_wanted.lock().get_or_insert(how);
+        self.told.notify_one();
+    }
+
+    /// How to end now; else waits a little for being told.
+    fn pause(&self, longest: Duration) -> Option<MoveEnd> {
+        let mut wanted = self.end_wanted.lock();
+        if wanted.is_none() && !longest.is_zero() {
+            self.told.wait_for(&mut wanted, longest);
+        }
+        *wanted
     }
 }
 
@@ -70,21 +98,29 @@ impl LogDirMoves {
     }
 
     pub fn running(&self) -> Vec<Arc<Move>> {
-        self.running.lock().clone()
+        self.running.borrow().clone()
+    }
+
+    /// Ends all moves, so that the next start can go on with them.
+    pub async fn stop(&self) {
+        self.running().iter().for_each(|known| known.end(MoveEnd::Stopped));
+        let _ = self.running.subscribe().wait_for(Vec::is_empty).await;
     }
 
     /// Gives a move of the partition up, if there is one.
     pub fn cancel(&self, partition: &TopicPartition) {
-        self.running.lock().retain(|known| {
-            let is_other = known.partition != *partition;
-            known.cancelled.fetch_or(!is_other, Ordering::AcqRel);
-            is_other
+        self.running.send_modify(|running| {
+            let (ours, others) = running.drain(..).partition(|known| known.partition == *partition);
+            *running = others;
+            let ours: Vec<Arc<Move>> = ours;
+            ours.iter().for_each(|known| known.end(MoveEnd::Cancelled));
         });
     }
 
-    /// Moves a partition to the directory `to`, in a thread of its own. A move to elsewhere is given up.
-    pub fn start(&self, broker: &Arc<Broker>, handle: &Arc<PartitionHandle>, to: Uuid) {
-        if self.running.lock().iter().any(|known| known.partition == handle.name && known.to == to) {
+    /// Moves a partition to the directory `to`, in a thread of its own, from where an earlier attempt had come if there
+    /// was one. A move to elsewhere is given up.
+    pub fn start(&self, broker: &Arc<Broker>, handle: &Arc<PartitionHandle>, to: Uuid, begun: Option<Log>) {
+        if self.running.borrow().iter().any(|known| known.partition == handle.name && known.to == to) {
             return;
         }
         self.cancel(&handle.name);
@@ -93,16 +129,18 @@ impl LogDirMoves {
             to,
             end: AtomicI64::new(0),
             size: AtomicU64::new(0),
-            cancelled: AtomicBool::new(false),
+            end_wanted: Mutex::default(),
+            told: Condvar::new(),
         });
-        self.running.lock().push(Arc::clone(&moving));
+        self.running.send_modify(|running| running.push(Arc::clone(&moving)));
         let (broker, handle) = (Arc::clone(broker), Arc::clone(handle));
         tokio::task::spawn_blocking(move || {
-            match broker.log_dir_moves.run(&broker, &handle, &moving) {
+            match broker.log_dir_moves.run(&broker, &handle, &moving, begun) {
                 Ok(()) => {}
                 Err(error) => warn!(partition = %handle.name, %error, "cannot move the partition"),
             }
-            broker.log_dir_moves.running.lock().retain(|known| !Arc::ptr_eq(known, &moving));
+            let running = &broker.log_dir_moves.running;
+            running.send_modify(|running| running.retain(|known| !Arc::ptr_eq(known, &moving)));
         });
     }
 
@@ -111,6 +149,7 @@ impl LogDirMoves {
         broker: &Arc<Broker>,
         handle: &Arc<PartitionHandle>,
         moving: &Move,
+        begun: Option<Log>,
     ) -> Result<(), MoveError> {
         let Some(index) = broker.dirs.iter().position(|dir| dir.id == moving.to) else { return Ok(()) };
         let dir = &broker.dirs[index].dir;
@@ -118,10 +157,18 @@ impl LogDirMoves {
             let image = broker.image();
             TopicSettings::resolve(&broker.layers(), &image.configs.topic(&handle.name.topic)).log
         };
-        let mut future = dir.create_future_log(&handle.name, handle.topic_id, config, clock::now())?;
+        let mut future = match begun {
+            Some(begun) => begun,
+            None => dir.create_future_log(&handle.name, handle.topic_id, config, clock::now())?,
+        };
+        let mut pause = Duration::ZERO;
         loop {
             let is_gone = !broker.table().partitions().any(|known| Arc::ptr_eq(known, handle));
-            if moving.cancelled.load(Ordering::Acquire) || is_gone || handle.view().is_offline() {
+            let end = moving.pause(pause);
+            if end == Some(MoveEnd::Stopped) {
+                return Ok(dir.close_logs(vec![future])?);
+            }
+            if end == Some(MoveEnd::Cancelled) || is_gone || handle.view().is_offline() {
                 let path = future.path().to_owned();
                 drop(future);
                 return Ok(dir.remove_dir(&path)?);
@@ -129,8 +176,8 @@ impl LogDirMoves {
             let copied = copy(handle, &mut future)?;
             moving.end.store(future.log_end_offset().0, Ordering::Relaxed);
             moving.size.store(future.size_bytes(), Ordering::Relaxed);
+            pause = pause_after(broker, copied);
             if copied > 0 {
-                pace(broker, copied);
                 continue;
             }
             let Some(reconciler) = self.reconciler.get().and_then(Weak::upgrade) else { return Ok(()) };
@@ -140,7 +187,7 @@ impl LogDirMoves {
                     return Ok(());
                 }
                 // Written to, or cut, in the meantime.
-                Some(behind) => future = behind,
+                Some(behind) => (future, pause) = (behind, BEHIND_PAUSE),
             }
         }
     }
@@ -153,8 +200,8 @@ fn copy(handle: &PartitionHandle, future: &mut Log) -> Result<usize, MoveError> 
         future.truncate_fully_and_start_at(view.log_start_offset(), now)?;
     }
     let end = view.log_end_offset();
-    let known = view.epochs().epoch_of(future.log_end_offset() + -1);
-    if future.log_end_offset() > end || known != future.latest_epoch().map(|latest| latest.epoch) {
+    let last = future.log_end_offset() + -1;
+    if last >= end || view.epochs().epoch_of(last) != future.view().epochs().epoch_of(last) {
         // The log was cut, and perhaps written anew: what is committed is the same in both.
         future.truncate_to(view.high_watermark().max(view.log_start_offset()), now)?;
     }
@@ -176,10 +223,10 @@ fn copy(handle: &PartitionHandle, future: &mut Log) -> Result<usize, MoveError> 
 }
 
 /// Keeps to `replica.alter.log.dirs.io.max.bytes.per.second`.
-fn pace(broker: &Broker, copied: usize) {
+fn pause_after(broker: &Broker, copied: usize) -> Duration {
     let rate = broker.layers().broker("replica.alter.log.dirs.io.max.bytes.per.second");
     let rate = rate.and_then(|value| value.as_i64()).filter(|rate| *rate < i64::MAX);
-    if let Some(rate) = rate {
-        std::thread::park_timeout(Duration::from_secs_f64((copied as f64 / rate.max(1) as f64).min(60.0)));
-    }
+    rate.map_or(Duration::ZERO, |rate| {
+        Duration::from_secs_f64((copied as f64 / rate.max(1) as f64).min(60.0))
+    })
 }

@@ -29,6 +29,8 @@ pub struct Reconciler {
     broker: Arc<Broker>,
     /// Found on disk and not taken up yet, with the index of their directory.
     loaded: HashMap<TopicPartition, (usize, Log)>,
+    /// Of moves that were under way at the last stop, with the index of their directory.
+    futures: Vec<(usize, Log)>,
 }
 
 /// What loading the directories found.
@@ -47,7 +49,7 @@ impl Reconciler {
         let layers = image.configs.layers(broker.node_id, broker.config.static_broker.clone());
         let threads =
             broker.layers().broker("num.recovery.threads.per.data.dir").and_then(|value| value.as_i64());
-        let mut reconciler = Self { broker: Arc::clone(broker), loaded: HashMap::new() };
+        let mut reconciler = Self { broker: Arc::clone(broker), loaded: HashMap::new(), futures: Vec::new() };
         let mut sum =
             Loaded { logs: 0, bytes_scanned: 0, clean: true, previous_broker_epoch: BrokerEpoch::NONE };
         for (index, dir) in broker.dirs.iter().enumerate() {
@@ -67,6 +69,7 @@ impl Reconciler {
                 info!(path = %path.display(), "removing the rest of a deleted partition");
                 dir.dir.remove_dir(&path)?;
             }
+            reconciler.futures.extend(found.future_logs.into_iter().map(|log| (index, log)));
             for log in found.logs {
                 sum.logs += 1;
                 let partition = log.partition().clone();
@@ -78,7 +81,41 @@ impl Reconciler {
                 }
             }
         }
+        reconciler.take_up_abandoned(image)?;
         Ok((reconciler, sum))
+    }
+
+    /// Where a partition's log is gone and the controller has heard that it moved, the move's target is the log.
+    fn take_up_abandoned(&mut self, image: &MetadataImage) -> Result<(), StorageError> {
+        for (index, mut log) in std::mem::take(&mut self.futures) {
+            let (dir, name) = (&self.broker.dirs[index], log.partition().clone());
+            let topic = image.topics.by_name(&name.topic);
+            let registration = topic.and_then(|topic| topic.partitions.get(&name.partition));
+            let lives_here =
+                registration.and_then(|known| known.directory(self.broker.node_id)) == Some(dir.id);
+            if lives_here && !self.loaded.contains_key(&name) {
+                info!(partition = %name, dir = %dir.dir.path().display(), "taking up a move's target as the log");
+                dir.dir.promote_future_log(&mut log)?;
+                self.loaded.insert(name, (index, log));
+            } else {
+                self.futures.push((index, log));
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with the moves that were under way at the last stop.
+    pub fn resume_moves(&mut self) {
+        for (index, log) in std::mem::take(&mut self.futures) {
+            let (broker, dir) = (&self.broker, &self.broker.dirs[index]);
+            match broker.partition_by_name(&log.partition().topic, log.partition().partition) {
+                Ok(handle) if handle.dir_id != dir.id => {
+                    info!(partition = %handle.name, to = %dir.dir.path().display(), "going on with a move");
+                    broker.log_dir_moves.start(broker, &handle, dir.id, Some(log));
+                }
+                _ => warn!(path = %log.path().display(), "nothing to move here"),
+            }
+        }
     }
 
     /// Closes every log and marks the directories as cleanly stopped by the broker's incarnation `epoch`. One that
@@ -238,11 +275,12 @@ impl Reconciler {
         };
         let index = handle.name.partition;
         let Some(registration) = topic.partitions.get(&index) else { return Ok(Some(log)) };
-        let (slot, end, epoch) = (handle.slot, log.log_end_offset(), log.latest_epoch());
+        // Of its last record: a leader may have begun an epoch without one.
+        let last_epoch = |log: &Log| log.view().epochs().epoch_of(log.log_end_offset() + -1);
+        let (slot, end, epoch) = (handle.slot, log.log_end_offset(), last_epoch(&log));
         let removed = handle.shard.run_blocking(move |state| {
             let old = &state.partition(slot)?.log;
-            let is_same = old.log_end_offset() == end
-                && old.latest_epoch().map(|latest| latest.epoch) == epoch.map(|latest| latest.epoch);
+            let is_same = old.log_end_offset() == end && last_epoch(old) == epoch;
             let mut partition = if is_same { state.take(slot)? } else { return None };
             partition.resign();
             Some(partition.log)

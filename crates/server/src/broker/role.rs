@@ -101,6 +101,7 @@ impl BrokerRole {
         };
         publishing.add_publisher(Box::new(publisher)).await?;
         lifecycle.unfence().await?;
+        reconciler.lock().resume_moves();
         let alive = lifecycle.clone();
         tokio::spawn(async move { alive.keep_alive().await });
         let background = Some(start_background(broker));
@@ -145,6 +146,7 @@ impl BrokerRole {
 
     /// Closes the logs, and says on disk that they are whole. No image may come any more.
     pub async fn close(self) {
+        self.broker.log_dir_moves.stop().await;
         let epoch = self.lifecycle.epoch();
         let closed = tokio::task::spawn_blocking(move || self.reconciler.lock().close(epoch)).await;
         if let Ok(Err(error)) = closed {

@@ -14,6 +14,11 @@ use tokio::net::TcpStream;
 pub struct TestNode {
     pub running: RunningNode,
     dir: TempDir,
+    config: String,
+}
+
+fn config_of(text: &str) -> ServerConfig {
+    ServerConfig::from_properties(&Properties::parse("test", text).unwrap()).unwrap().0
 }
 
 impl TestNode {
@@ -27,10 +32,16 @@ impl TestNode {
              log.dirs={}\n{extra}",
             dir.path().join("data").display()
         );
-        let properties = Properties::parse("test", &text).unwrap();
-        let (config, _) = ServerConfig::from_properties(&properties).unwrap();
+        let config = config_of(&text);
         assert!(storage::format_if_new(&RealDisk, &config).unwrap());
-        Self { running: RunningNode::start(config).await.unwrap(), dir }
+        Self { running: RunningNode::start(config).await.unwrap(), dir, config: text }
+    }
+
+    /// Stops and starts; `meanwhile` finds its directories left alone.
+    pub async fn restart(self, meanwhile: impl FnOnce()) -> Self {
+        self.running.stop().await;
+        meanwhile();
+        Self { running: RunningNode::start(config_of(&self.config)).await.unwrap(), ..self }
     }
 
     /// The names of what lies in the log directory.

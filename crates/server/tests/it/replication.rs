@@ -558,3 +558,83 @@ async fn a_partition_moves_between_log_directories_with_everything_in_it() {
     assert_eq!(answer.results[0].partitions[0].error_code, ErrorCode::LogDirNotFound.code());
     node.running.stop().await;
 }
+
+/// Apache Kafka was stopped while it moved a partition: what it had copied lies in a directory of its own, and the move
+/// goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_a_stop_interrupted_goes_on() {
+    const FUTURE: &str = "t-0.0123456789abcdef0123456789abcdef-future";
+    let dirs = TempDir::new().unwrap();
+    let paths: Vec<_> = ["a", "b"].map(|name| dirs.path().join(name)).into();
+    let node = TestNode::start(&format!("log.dirs={},{}\n", paths[0].display(), paths[1].display())).await;
+    let topic_id = create_topic(&node, &[1], &[]).await;
+    let mut client = node.client().await;
+    for offset in 0..5 {
+        let response = client.send(&produce(topic_id, b"v", -1, 1000), 13).await;
+        assert_eq!(error_of(&response), (Some(ErrorCode::None), offset));
+    }
+    let (from, to) = if paths[0].join("t-0").exists() { (0, 1) } else { (1, 0) };
+    let node = node
+        .restart(|| {
+            let future = paths[to].join(FUTURE);
+            std::fs::create_dir(&future).unwrap();
+            for entry in std::fs::read_dir(paths[from].join("t-0")).unwrap() {
+                let entry = entry.unwrap();
+                std::fs::copy(entry.path(), future.join(entry.file_name())).unwrap();
+            }
+            let log = std::fs::OpenOptions::new().write(true).open(future.join("00000000000000000000.log"));
+            log.unwrap().set_len(2 * batch(b"v").len() as u64).unwrap();
+        })
+        .await;
+    let broker = node.running.node.broker().clone();
+    let target = broker.dirs.iter().find(|dir| dir.dir.path() == paths[to]).unwrap().id;
+    let mut again = tokio::time::interval(Duration::from_millis(5));
+    let moved = async {
+        while broker.partition_by_id(topic_id, 0).is_ok_and(|handle| handle.dir_id != target) {
+            again.tick().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), moved).await.expect("it moves");
+    let mut client = node.client().await;
+    assert_eq!(latest(&mut client).await, 5);
+    assert!(paths[to].join("t-0").exists() && !paths[to].join(FUTURE).exists());
+    assert!(!paths[from].join("t-0").exists());
+    let response = client.send(&produce(topic_id, b"v", -1, 1000), 13).await;
+    assert_eq!(error_of(&response), (Some(ErrorCode::None), 5));
+
+    // Its log is gone, and the controller has heard that it moved: what was copied is the log.
+    let node = node.restart(|| std::fs::rename(paths[to].join("t-0"), paths[to].join(FUTURE)).unwrap()).await;
+    assert_eq!(latest(&mut node.client().await).await, 6);
+    assert!(paths[to].join("t-0").exists() && !paths[to].join(FUTURE).exists());
+    node.running.stop().await;
+}
+
+/// A move that is held up by its rate ends when the broker stops, and goes on at the next start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_move_does_not_hold_up_a_stop() {
+    let dirs = TempDir::new().unwrap();
+    let paths: Vec<_> = ["a", "b"].map(|name| dirs.path().join(name)).into();
+    let rate = "replica.alter.log.dirs.io.max.bytes.per.second=1";
+    let node =
+        TestNode::start(&format!("log.dirs={},{}\n{rate}\n", paths[0].display(), paths[1].display())).await;
+    let topic_id = create_topic(&node, &[1], &[]).await;
+    let mut client = node.client().await;
+    client.send(&produce(topic_id, &[0; 1000], -1, 1000), 13).await;
+    let to = if paths[0].join("t-0").exists() { 1 } else { 0 };
+    let topic = AlterReplicaLogDirTopic { name: "t".into(), partitions: vec![0] };
+    let dir = AlterReplicaLogDir { path: paths[to].display().to_string().into(), topics: vec![topic] };
+    client.send(&AlterReplicaLogDirsRequest { dirs: vec![dir] }, 2).await;
+    let running = |node: &TestNode| node.running.node.broker().log_dir_moves.running();
+    let futures = || {
+        let entries = std::fs::read_dir(&paths[to]).unwrap();
+        entries.filter(|entry| entry.as_ref().unwrap().path().to_string_lossy().ends_with("-future")).count()
+    };
+    let mut again = tokio::time::interval(Duration::from_millis(5));
+    while running(&node).iter().all(|moving| moving.log_end_offset() == Offset(0)) {
+        again.tick().await;
+    }
+    let stop = node.restart(|| assert_eq!(futures(), 1));
+    let node = tokio::time::timeout(Duration::from_secs(20), stop).await.expect("it stops at once");
+    assert_eq!(running(&node).len(), 1, "the move goes on");
+    node.running.stop().await;
+}
