@@ -77,11 +77,11 @@ fn compare_offers(cluster: &Cluster, active: i32) -> Result<()> {
             let offered = cluster.offered(id)?;
             anyhow::Ok(passed_on.map(|key| (key, offered.get(&key).copied())))
         };
-        let (ours, theirs) = (offered(1)?, offered(2)?);
-        if ours == theirs {
+        let outcome = offered(1).and_then(|ours| Ok((ours, offered(2)?)));
+        if outcome.as_ref().is_ok_and(|(ours, theirs)| ours == theirs) {
             return Ok(());
         }
-        ensure!(Instant::now() < deadline, "under {active} the offers differ: {ours:?}, {theirs:?}");
+        ensure!(Instant::now() < deadline, "under {active} the offers differ: {outcome:?}");
         pause();
     }
 }
