@@ -267,8 +267,8 @@ impl Cluster {
         self.await_in_sync()
     }
 
-    /// The versions of each key that a broker offers, after it has passed a request on: Apache Kafka's brokers learn who
-    /// is the active controller only then.
+    /// The versions of each key that a broker offers, after it has passed a request on: Apache Kafka's brokers learn
+    /// who is the active controller only then.
     pub fn offered(&self, id: i32) -> Result<BTreeMap<i16, (i16, i16)>> {
         ask(self.node(id).address(), Connection::quorum_leader)?;
         ask(self.node(id).address(), Connection::offered)

@@ -67,7 +67,8 @@ fn rotate(cluster: &mut Cluster) -> Result<()> {
     verify_replicas(cluster)
 }
 
-/// What brokers pass on they offer as far as the active controller serves it: in the end both newest brands say the same.
+/// What brokers pass on they offer as far as the active controller serves it: in the end both newest brands say the
+/// same.
 fn compare_offers(cluster: &Cluster, active: i32) -> Result<()> {
     // All that are passed on but those of security.
     let passed_on = [19, 20, 33, 37, 43, 44, 45, 46, 49, 55, 57, 64, 80, 81, 94];
