@@ -3,8 +3,8 @@
 Arguments: BOOTSTRAP TOPIC GROUP LEDGER. The topic has 3 partitions. Until stdin closes, an idempotent producer
 sends numbers 0, 1, 2, … spread over the partitions, and a member of GROUP reads them and commits; with several
 nodes a second member joins and leaves all the time, so that each fault meets a rebalance. LEDGER gets
-one line per fact, flushed: `sent PARTITION OFFSET NUMBER` when the broker acknowledged a record, `committed
-PARTITION OFFSET` when it acknowledged a commit, `read PARTITION OFFSET NUMBER`, `strange 1` when a fetch met an
+one line per fact, flushed: `sent PARTITION OFFSET NUMBER` when the broker acknowledged a record (offset -1: as one it
+had already), `committed PARTITION OFFSET` when it acknowledged a commit, `read PARTITION OFFSET NUMBER`, `strange 1` when a fetch met an
 unknown server error. At the end the producer is
 flushed, the member reads to the end, and `done COUNT` is the last line. Anything else is an error: exit 1.
 """
@@ -37,7 +37,9 @@ def produce():
         if error:
             failures.append(f"produce: {error}")
         else:
-            note("sent", message.partition(), message.offset(), message.value().decode())
+            # None: a leader that has taken over may know that it has the record, and not where.
+            offset = -1 if message.offset() is None else message.offset()
+            note("sent", message.partition(), offset, message.value().decode())
 
     number, begun = 0, time.monotonic()
     while not stopping.is_set():

@@ -166,10 +166,11 @@ fn nemesis(brands: &[Brand], sample: usize) -> Result<()> {
     let everybody = cluster.controllers();
     let (metadata, _) = cluster.compare_logs("__cluster_metadata-0", &everybody)?;
     eprintln!(
-        "e2e: {count} faults in {:.0} s: {} records and {} commits acknowledged, all there once; {bytes} bytes of \
-         logs and {metadata} of the metadata log equal on all replicas",
+        "e2e: {count} faults in {:.0} s: {} records ({} as duplicates) and {} commits acknowledged, all there once; \
+         {bytes} bytes of logs and {metadata} of the metadata log equal on all replicas",
         begun.elapsed().as_secs_f64(),
         audit.acknowledged,
+        audit.repeated,
         audit.commits
     );
     Ok(())
