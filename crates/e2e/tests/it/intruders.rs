@@ -60,6 +60,8 @@ fn stale_broker_epoch(cluster: &mut Cluster, _: &mut Load) -> Result<()> {
     let stale = Body::new().i32(2).i64(0);
     for (what, key, version, body) in [
         ("BrokerHeartbeat", 63, 0, stale.clone().i64(0).raw(&[1, 0, 0])),
+        ("AlterPartition", 56, 3, stale.clone().raw(&[1, 0])),
+        ("AssignReplicasToDirs", 73, 0, stale.clone().raw(&[1, 0])),
         ("AllocateProducerIds", 67, 0, stale.raw(&[0])),
     ] {
         let answer = connection.ask(&request(key, version, 9, Header::Flexible, body))?;
