@@ -37,6 +37,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ),
     ("cli", &["model", "protocol", "record", "metadata", "commit-log", "server"]),
     ("sim", &["model", "protocol", "record", "raft", "metadata", "commit-log", "server"]),
+    ("scenario", &[]),
     ("bench", &["model", "protocol", "record", "e2e"]),
     ("e2e", &["model", "protocol", "record"]),
     ("xtask", &["model", "protocol", "bench"]),

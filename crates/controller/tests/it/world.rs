@@ -26,6 +26,7 @@ use ottla_protocol::api::elect_leaders::{ElectLeadersRequest, TopicPartitions};
 use ottla_protocol::api::unregister_broker::UnregisterBrokerRequest;
 use ottla_protocol::api::update_features::{FeatureUpdateKey, UpdateFeaturesRequest};
 use ottla_protocol::records::metadata::MetadataRecord;
+use ottla_scenario::{Words, numbers};
 
 use crate::cluster::{Cluster, WITH_ELR, WITHOUT_ELR, config, ids};
 
@@ -42,33 +43,9 @@ impl Default for World {
     }
 }
 
-/// `key=value` words of a command, and plain ones.
-struct Words<'a>(Vec<&'a str>);
-
-impl<'a> Words<'a> {
-    fn get(&self, key: &str) -> Option<&'a str> {
-        self.0.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
-    }
-
-    fn number(&self, key: &str, default: i64) -> i64 {
-        self.get(key).map_or(default, |text| text.parse().unwrap())
-    }
-
-    fn has(&self, word: &str) -> bool {
-        self.0.contains(&word)
-    }
-
-    fn plain(&self) -> impl Iterator<Item = &'a str> {
-        self.0.iter().copied().filter(|word| !word.contains('='))
-    }
-
-    fn ids(&self) -> impl Iterator<Item = i32> {
-        self.plain().filter_map(|word| word.parse().ok())
-    }
-}
-
-fn numbers(text: &str) -> Vec<i32> {
-    text.split(',').filter(|word| !word.is_empty()).map(|word| word.parse().unwrap()).collect()
+/// The numbers among the plain words.
+fn brokers(words: &Words<'_>) -> impl Iterator<Item = i32> {
+    words.plain().filter_map(|word| word.parse().ok())
 }
 
 /// `topic-partition`
@@ -101,21 +78,19 @@ fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
 
 impl World {
     pub fn run(&mut self, command: &str) -> String {
-        let mut words = command.split_whitespace();
-        let name = words.next().unwrap();
-        let words = Words(words.collect());
-        match name {
-            "cluster" => *self = Self { cluster: Cluster::new(features(&words)), ..Self::default() },
-            "now" => self.cluster.now = Millis(words.ids().next().unwrap().into()),
-            "start" => words.ids().for_each(|id| self.start(id, &words)),
-            "register" => words.ids().for_each(|id| self.register(id, &words)),
-            "heartbeat" => words.ids().for_each(|id| self.heartbeat(id, &words)),
+        let words = &Words::new(command);
+        match words.verb() {
+            "cluster" => *self = Self { cluster: Cluster::new(features(words)), ..Self::default() },
+            "now" => self.cluster.now = Millis(brokers(words).next().unwrap().into()),
+            "start" => brokers(words).for_each(|id| self.start(id, words)),
+            "register" => brokers(words).for_each(|id| self.register(id, words)),
+            "heartbeat" => brokers(words).for_each(|id| self.heartbeat(id, words)),
             "check" => self.fence(),
-            "create" => self.create(&words),
-            "delete" => self.delete(&words),
-            "alter" => self.alter(&words),
-            "reassign" => self.reassign(&words),
-            "elect" => self.elect(&words),
+            "create" => self.create(words),
+            "delete" => self.delete(words),
+            "alter" => self.alter(words),
+            "reassign" => self.reassign(words),
+            "elect" => self.elect(words),
             "balance" => {
                 let records = self.cluster.controller.balance_leaders();
                 self.append(records);
@@ -124,10 +99,10 @@ impl World {
                 let records = self.cluster.controller.elect_uncleanly();
                 self.append(records);
             }
-            "assign" => self.assign(&words),
-            "unregister" => words.ids().for_each(|id| self.unregister(id)),
-            "upgrade" => self.update(&words, 1),
-            "downgrade" => self.update(&words, 2),
+            "assign" => self.assign(words),
+            "unregister" => brokers(words).for_each(|id| self.unregister(id)),
+            "upgrade" => self.update(words, 1),
+            "downgrade" => self.update(words, 2),
             "failover" => self.failover(),
             "show" => words.plain().for_each(|topic| self.show(topic)),
             "brokers" => self.brokers(),
@@ -162,7 +137,7 @@ impl World {
 
     fn start(&mut self, id: i32, words: &Words<'_>) {
         self.register(id, words);
-        self.heartbeat(id, &Words(Vec::new()));
+        self.heartbeat(id, &Words::new("heartbeat"));
     }
 
     fn register(&mut self, id: i32, words: &Words<'_>) {
@@ -249,7 +224,7 @@ impl World {
             };
             (0..).zip(text.split('/')).map(partition).collect()
         });
-        let configs = words.0.iter().filter_map(|word| word.split_once('='));
+        let configs = words.pairs();
         let configs = configs.filter(|(key, _)| key.contains('.')).map(|(name, value)| {
             CreatableTopicConfig { name: Str::from(name), value: Some(Str::from(value)) }
         });
@@ -360,7 +335,7 @@ impl World {
 
     /// `assign 1 dir=12 t-0`
     fn assign(&mut self, words: &Words<'_>) {
-        let broker_id = words.ids().next().unwrap();
+        let broker_id = brokers(words).next().unwrap();
         let (topic, index) = topic_partition(words.plain().nth(1).unwrap());
         let known = self.cluster.controller.image().topics.by_name(topic);
         let topic_id = known.map_or(Uuid::from_u128(5_000_000), |topic| topic.id);
@@ -391,7 +366,7 @@ impl World {
 
     /// `upgrade metadata.version=33`
     fn update(&mut self, words: &Words<'_>, upgrade_type: i8) {
-        let (feature, level) = words.0[0].split_once('=').unwrap();
+        let (feature, level) = words.pairs().next().unwrap();
         let update = FeatureUpdateKey {
             feature: Str::from(feature),
             max_version_level: level.parse().unwrap(),

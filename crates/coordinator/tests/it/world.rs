@@ -25,6 +25,7 @@ use ottla_protocol::api::offset_delete::{
 use ottla_protocol::api::offset_fetch::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use ottla_protocol::api::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
 use ottla_protocol::records::group::{GroupRecordKey, GroupRecordValue};
+use ottla_scenario::Words;
 
 pub struct World {
     config: CoordinatorConfig,
@@ -68,29 +69,12 @@ fn uuid(n: u8) -> String {
     [hex(0..4), hex(4..6), hex(6..8), hex(8..10), hex(10..16)].join("-")
 }
 
-/// `key=value` words of a command.
-struct Words<'a>(Vec<&'a str>);
+fn text(words: &Words<'_>, key: &str) -> Str {
+    words.get(key).unwrap_or_default().into()
+}
 
-impl<'a> Words<'a> {
-    fn get(&self, key: &str) -> Option<&'a str> {
-        self.0.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
-    }
-
-    fn number(&self, key: &str, default: i64) -> i64 {
-        self.get(key).map_or(default, |text| text.parse().unwrap())
-    }
-
-    fn text(&self, key: &str) -> Str {
-        self.get(key).unwrap_or_default().into()
-    }
-
-    fn option(&self, key: &str) -> Option<Str> {
-        self.get(key).map(Str::from)
-    }
-
-    fn plain(&self) -> impl Iterator<Item = &'a str> {
-        self.0.iter().copied().filter(|word| !word.contains('='))
-    }
+fn option(words: &Words<'_>, key: &str) -> Option<Str> {
+    words.get(key).map(Str::from)
 }
 
 /// `topic:partition`
@@ -122,11 +106,9 @@ impl World {
         for n in (1..=self.joins).rev() {
             command = command.replace(&format!("#{n}"), &uuid(n));
         }
-        let mut words: Vec<&str> = command.split_whitespace().collect();
-        let verb = words.remove(0);
-        let words = Words(words);
+        let words = &Words::new(&command);
         let mut output = String::new();
-        match verb {
+        match words.verb() {
             "config" => {
                 let config = &mut self.config;
                 let number = |key, value: i64| words.number(key, value);
@@ -184,7 +166,7 @@ impl World {
                     &mut output,
                 );
             }
-            "transaction" => self.transaction(&words),
+            "transaction" => self.transaction(words),
             "end-transaction" => {
                 let result = if words.get("result") == Some("commit") {
                     TransactionResult::Commit
@@ -193,8 +175,8 @@ impl World {
                 };
                 self.coordinator.replay_end_transaction(ProducerId(words.number("producer", 0)), result);
             }
-            "consumer-group" => self.consumer_group(&words),
-            _ => self.request(verb, &words, &mut output),
+            "consumer-group" => self.consumer_group(words),
+            verb => self.request(verb, words, &mut output),
         }
         for n in 1..=self.joins {
             output = output.replace(&uuid(n), &format!("#{n}"));
@@ -223,8 +205,8 @@ impl World {
                     group_id: plain.next().unwrap_or_default().into(),
                     session_timeout_ms: words.number("session", 10_000) as i32,
                     rebalance_timeout_ms: words.number("rebalance", 60_000) as i32,
-                    member_id: words.text("member"),
-                    group_instance_id: words.option("instance"),
+                    member_id: text(words, "member"),
+                    group_instance_id: option(words, "instance"),
                     protocol_type: words.get("type").unwrap_or("consumer").into(),
                     protocols: protocols.collect(),
                     reason: None,
@@ -243,18 +225,18 @@ impl World {
                 Request::SyncGroup(SyncGroupRequest {
                     group_id: plain.next().unwrap_or_default().into(),
                     generation_id: words.number("generation", 1) as i32,
-                    member_id: words.text("member"),
-                    group_instance_id: words.option("instance"),
-                    protocol_type: words.option("type"),
-                    protocol_name: words.option("protocol"),
+                    member_id: text(words, "member"),
+                    group_instance_id: option(words, "instance"),
+                    protocol_type: option(words, "type"),
+                    protocol_name: option(words, "protocol"),
                     assignments: assignments.collect(),
                 })
             }
             "heartbeat" => Request::Heartbeat(HeartbeatRequest {
                 group_id: plain.next().unwrap_or_default().into(),
                 generation_id: words.number("generation", 1) as i32,
-                member_id: words.text("member"),
-                group_instance_id: words.option("instance"),
+                member_id: text(words, "member"),
+                group_instance_id: option(words, "instance"),
             }),
             "leave" => {
                 let group_id = plain.next().unwrap_or_default().into();
@@ -285,11 +267,7 @@ impl World {
             "delete" => Request::DeleteGroups(plain.map(Str::from).collect()),
             "commit" => {
                 let group_id = plain.next().unwrap_or_default().into();
-                let topics = words
-                    .0
-                    .iter()
-                    .filter_map(|word| word.split_once('='))
-                    .filter(|(key, _)| key.contains(':'));
+                let topics = words.pairs().filter(|(key, _)| key.contains(':'));
                 let topics = topics.map(|(key, value)| {
                     let (name, partition_index) = topic_partition(key);
                     let (offset, metadata) = value.split_once('/').unwrap_or((value, ""));
@@ -304,8 +282,8 @@ impl World {
                 Request::OffsetCommit(OffsetCommitRequest {
                     group_id,
                     generation_id_or_member_epoch: words.number("generation", -1) as i32,
-                    member_id: words.text("member"),
-                    group_instance_id: words.option("instance"),
+                    member_id: text(words, "member"),
+                    group_instance_id: option(words, "instance"),
                     retention_time_ms: words.number("retention", -1),
                     topics: topics.collect(),
                 })

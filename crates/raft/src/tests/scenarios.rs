@@ -1,5 +1,4 @@
-//! Scenarios as text: `testdata/*.txt` holds commands, a line `----`, and what happens. Rewrite the answers with
-//! `UPDATE_EXPECT=1` and read the difference.
+//! Scenarios as text: `testdata/*.txt`.
 //!
 //! Commands: `nodes 3` (voters in the log; `static`: in the configuration; `observers=2`, `brokers=1` on top; `join`:
 //! observers ask to be let in), `run MS`, `propose NODE RECORDS`, `crash NODE`, `wipe NODE`, `start NODE`, `cut A B`
@@ -7,85 +6,53 @@
 //! (asked of the leader), `version N`, `ask NODE vote|pre-vote|begin|end|fetch|snapshot key=value…`, `status`,
 //! `log NODE`. `leader` stands for the leader's number. What takes time prints who became what.
 
-use std::path::Path;
-
 use ottla_model::{LeaderEpoch, NodeId, Offset};
+use ottla_scenario::Words;
 
 use super::world::{World, endpoint, key, voter};
 use crate::*;
 
 #[test]
 fn scenarios() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
-    let mut paths: Vec<_> =
-        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty());
-    for path in paths {
-        let text = std::fs::read_to_string(&path).unwrap();
-        let actual = play(&text);
-        if std::env::var_os("UPDATE_EXPECT").is_some() {
-            std::fs::write(&path, actual).unwrap();
-        } else {
-            assert_eq!(actual, text, "{}: run with UPDATE_EXPECT=1 if this is meant", path.display());
+    ottla_scenario::play_all(env!("CARGO_MANIFEST_DIR"), || {
+        let mut world = World::new(1);
+        move |command| {
+            let mut told = Vec::new();
+            execute(&mut world, command, &mut told);
+            told.iter().map(|line| format!("{line}\n")).collect()
         }
-    }
-}
-
-/// Plays a scenario; returns it with what happens now.
-fn play(text: &str) -> String {
-    let mut world = World::new(1);
-    let blocks = text.trim().split("\n\n").map(|block| {
-        if block.starts_with('#') {
-            return block.to_string();
-        }
-        let commands = block.split("\n----").next().unwrap();
-        let mut answers = Vec::new();
-        for command in commands.lines() {
-            execute(&mut world, command, &mut answers);
-        }
-        if answers.is_empty() {
-            answers.push("ok".into());
-        }
-        format!("{commands}\n----\n{}", answers.join("\n"))
     });
-    blocks.collect::<Vec<_>>().join("\n\n") + "\n"
 }
 
 fn execute(world: &mut World, command: &str, out: &mut Vec<String>) {
-    let mut words = command.split_whitespace();
-    let verb = words.next().unwrap();
-    let arguments: Vec<&str> = words.collect();
+    let words = &Words::new(command);
     let leader = world.leader();
-    let number = |at: usize| match arguments[at] {
+    let number = |at: usize| match words.at(at) {
         "leader" => leader.expect("a leader"),
-        number => number.parse::<i32>().unwrap(),
+        word => ottla_scenario::number(word) as i32,
     };
-    let value = |key: &str| {
-        arguments.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('=')?.parse::<i64>().ok())
-    };
-    match verb {
-        "nodes" => found(world, number(0), &arguments, value("observers"), value("brokers")),
-        "run" => world.run_until(world.now + i64::from(number(0))),
-        "propose" => world.propose(number(0), number(1) as u32),
-        "crash" => world.crash(number(0)),
-        "wipe" => world.wipe(number(0)),
-        "start" => world.start(number(0)),
-        "cut" if arguments[1] == ">" => _ = world.cut.insert((number(0), number(2))),
-        "cut" => world.cut.extend([(number(0), number(1)), (number(1), number(0))]),
-        "isolate" => (1..=9).for_each(|other| world.cut.extend([(number(0), other), (other, number(0))])),
+    match words.verb() {
+        "nodes" => found(world, number(1), words),
+        "run" => world.run_until(world.now + i64::from(number(1))),
+        "propose" => world.propose(number(1), number(2) as u32),
+        "crash" => world.crash(number(1)),
+        "wipe" => world.wipe(number(1)),
+        "start" => world.start(number(1)),
+        "cut" if words.at(2) == ">" => _ = world.cut.insert((number(1), number(3))),
+        "cut" => world.cut.extend([(number(1), number(2)), (number(2), number(1))]),
+        "isolate" => (1..=9).for_each(|other| world.cut.extend([(number(1), other), (other, number(1))])),
         "heal" => world.cut.clear(),
-        "snapshot" => world.snapshot(number(0)),
-        "shutdown" => world.step(number(0), Event::Shutdown),
-        "resign" => world.step(number(0), Event::Resign),
+        "snapshot" => world.snapshot(number(1)),
+        "shutdown" => world.step(number(1), Event::Shutdown),
+        "resign" => world.step(number(1), Event::Resign),
         "version" => {
             let leader = world.leader().expect("a leader");
             let raft = &world.nodes[&leader].raft;
-            out.extend(raft.check_kraft_version(number(0) as i16).err());
-            world.step(leader, Event::SetKRaftVersion(number(0) as i16));
+            out.extend(raft.check_kraft_version(number(1) as i16).err());
+            world.step(leader, Event::SetKRaftVersion(number(1) as i16));
         }
-        "add" | "remove" => {
-            let (leader, node) = (world.leader().expect("a leader"), number(0));
+        verb @ ("add" | "remove") => {
+            let (leader, node) = (world.leader().expect("a leader"), number(1));
             let endpoints = vec![endpoint(node)];
             let request = match verb {
                 "add" => {
@@ -96,21 +63,21 @@ fn execute(world: &mut World, command: &str, out: &mut Vec<String>) {
             ask(world, leader, request, out);
         }
         "ask" => {
-            let request = request(world, number(0), arguments[1], value);
-            ask(world, number(0), request, out);
+            let request = request(world, number(1), words);
+            ask(world, number(1), request, out);
         }
         "status" => out.extend(world.status()),
-        "log" => out.extend(world.log(number(0))),
+        "log" => out.extend(world.log(number(1))),
         other => panic!("unknown command {other}"),
     }
     out.append(&mut world.news);
 }
 
-fn found(world: &mut World, voters: i32, words: &[&str], observers: Option<i64>, brokers: Option<i64>) {
-    let (observers, brokers) = (observers.unwrap_or(0) as i32, brokers.unwrap_or(0) as i32);
-    let (set, in_log): (Vec<i32>, _) = ((1..=voters).collect(), !words.contains(&"static"));
+fn found(world: &mut World, voters: i32, words: &Words<'_>) {
+    let [observers, brokers] = ["observers", "brokers"].map(|key| words.number(key, 0) as i32);
+    let (set, in_log): (Vec<i32>, _) = ((1..=voters).collect(), !words.has("static"));
     *world = World::new(1);
-    world.auto_join = words.contains(&"join");
+    world.auto_join = words.has("join");
     for id in 1..=voters + observers + brokers {
         world.format(id, if id <= voters || !in_log { &set } else { &[] }, in_log);
         if id > voters + observers {
@@ -120,7 +87,8 @@ fn found(world: &mut World, voters: i32, words: &[&str], observers: Option<i64>,
     (1..=voters + observers + brokers).for_each(|id| world.start(id));
 }
 
-fn request(world: &World, to: i32, kind: &str, value: impl Fn(&str) -> Option<i64>) -> Request {
+fn request(world: &World, to: i32, words: &Words<'_>) -> Request {
+    let value = |key: &str| words.get(key).map(ottla_scenario::number);
     let raft = &world.nodes[&to].raft;
     let epoch = LeaderEpoch(value("epoch").map_or(raft.epoch().0, |epoch| epoch as i32));
     let from = value("from").unwrap_or(9) as i32;
@@ -128,8 +96,8 @@ fn request(world: &World, to: i32, kind: &str, value: impl Fn(&str) -> Option<i6
     let last = |default: LeaderEpoch| value("last").map_or(default, |last| LeaderEpoch(last as i32));
     let position = LogPosition { epoch: last(raft.end().epoch), offset: offset(raft.end().offset) };
     let meant = value("voter").map(|id| key(id as i32));
-    match kind {
-        "vote" | "pre-vote" => Request::Vote(Vote {
+    match words.at(2) {
+        kind @ ("vote" | "pre-vote") => Request::Vote(Vote {
             kind: if kind == "vote" { Ballot::Vote } else { Ballot::PreVote },
             epoch,
             candidate: key(from),
