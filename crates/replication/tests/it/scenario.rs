@@ -1,5 +1,4 @@
-//! Scenarios: `testdata/*.txt` holds commands, a line `----`, and what the leader or the follower says. Rewrite the
-//! answers with `UPDATE_EXPECT=1` and read the difference.
+//! Scenarios: what the leader or the follower says, in `testdata/*.txt`.
 //!
 //! A leader is node 1: `lead replicas=1,2,3 isr=1,2 epoch=0 at=0 end=5 hw=5 min=1 lag=30 [start=0]
 //! [durable [synced=0]]`, `append END`, `synced OFFSET`,
@@ -9,48 +8,22 @@
 //! `await-sync`, `synced-to OFFSET`, `time MS`, `cut leader=EPOCH:END [local=EPOCH:END] end=N`.
 
 use std::fmt::Write;
-use std::path::Path;
 
 use ottla_model::{BrokerEpoch, ErrorCode, LeaderEpoch, Millis, NodeId, Offset, PartitionEpoch};
 use ottla_replication::{
     AlterAnswer, AlterIsr, Answer, EpochEnd, FollowerFetch, FollowerState, Leader, LeaderConfig, LogOffsets,
     Moved, Registration, truncation_offset,
 };
+use ottla_scenario::{Words, number, numbers};
 
 const BACKOFF_MS: i64 = 10;
 
 #[test]
 fn scenarios() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
-    let mut paths: Vec<_> = std::fs::read_dir(directory).unwrap().map(|e| e.unwrap().path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty());
-    for path in paths {
-        let text = std::fs::read_to_string(&path).unwrap();
-        let actual = run(&text);
-        if std::env::var_os("UPDATE_EXPECT").is_some() {
-            std::fs::write(&path, actual).unwrap();
-        } else {
-            assert_eq!(actual, text, "{}: run with UPDATE_EXPECT=1 if this is meant", path.display());
-        }
-    }
-}
-
-/// Plays a scenario; returns it with the answers of now.
-fn run(text: &str) -> String {
-    let mut world = World::default();
-    let blocks = text.trim().split("\n\n").map(|block| {
-        let (commands, _) = block.split_once("\n----").unwrap_or((block, ""));
-        if commands.lines().all(|line| line.starts_with('#')) {
-            return commands.to_owned();
-        }
-        let mut said = String::new();
-        for command in commands.lines().filter(|line| !line.starts_with('#')) {
-            said += &world.run(command);
-        }
-        format!("{commands}\n----\n{}", said.trim_end())
+    ottla_scenario::play_all(env!("CARGO_MANIFEST_DIR"), || {
+        let mut world = World::default();
+        move |command| world.run(command)
     });
-    blocks.collect::<Vec<_>>().join("\n\n") + "\n"
 }
 
 #[derive(Default)]
@@ -61,40 +34,23 @@ struct World {
     follower: Option<FollowerState>,
 }
 
-/// The words of a command: positional ones, and `name=value`.
-struct Words<'a>(Vec<&'a str>);
+fn nodes(words: &Words<'_>, name: &str) -> Vec<NodeId> {
+    words.get(name).map(numbers).unwrap().into_iter().map(NodeId).collect()
+}
 
-impl<'a> Words<'a> {
-    fn named(&self, name: &str) -> Option<&'a str> {
-        self.0.iter().find_map(|word| word.split_once('=').filter(|(key, _)| *key == name)).map(|(_, v)| v)
-    }
-
-    fn number(&self, name: &str, default: i64) -> i64 {
-        self.named(name).map_or(default, |value| value.parse().unwrap())
-    }
-
-    fn nodes(&self, name: &str) -> Vec<NodeId> {
-        let list = self.named(name).unwrap();
-        list.split(',').filter(|id| !id.is_empty()).map(|id| NodeId(id.parse().unwrap())).collect()
-    }
-
-    fn at(&self, index: usize) -> i64 {
-        self.0[index].parse().unwrap()
-    }
-
-    fn end(&self, name: &str) -> Option<EpochEnd> {
-        let (epoch, end) = self.named(name)?.split_once(':').unwrap();
-        Some(EpochEnd { epoch: LeaderEpoch(epoch.parse().unwrap()), end: Offset(end.parse().unwrap()) })
-    }
+/// `name=EPOCH:END`
+fn epoch_end(words: &Words<'_>, name: &str) -> Option<EpochEnd> {
+    let (epoch, end) = words.get(name)?.split_once(':').unwrap();
+    Some(EpochEnd { epoch: LeaderEpoch(number(epoch) as i32), end: Offset(number(end)) })
 }
 
 impl World {
     fn run(&mut self, command: &str) -> String {
-        let words = Words(command.split_ascii_whitespace().collect());
+        let words = &Words::new(command);
         let now = self.now;
-        match words.0[0] {
+        match words.verb() {
             "time" => {
-                self.now = Millis(words.at(1));
+                self.now = Millis(number(words.at(1)));
                 String::new()
             }
             "lead" => {
@@ -107,31 +63,31 @@ impl World {
                 let config = LeaderConfig {
                     min_insync_replicas: words.number("min", 1) as usize,
                     lag_ms_max: words.number("lag", 30),
-                    durable: words.0.contains(&"durable"),
+                    durable: words.has("durable"),
                 };
-                let (leader, moved) = Leader::new(NodeId(1), &registration(&words), log, config, now);
+                let (leader, moved) = Leader::new(NodeId(1), &registration(words), log, config, now);
                 self.leader = Some(leader);
                 self.tell(moved)
             }
             "register" => {
-                let moved = self.leader().update(&registration(&words), now);
+                let moved = self.leader().update(&registration(words), now);
                 self.tell(moved)
             }
             "append" => {
-                let high_watermark = self.leader().appended(Offset(words.at(1)), now);
+                let high_watermark = self.leader().appended(Offset(number(words.at(1))), now);
                 self.tell(Moved { high_watermark, ..Moved::default() })
             }
             "synced" => {
-                let moved = self.leader().synced(Offset(words.at(1)), now);
+                let moved = self.leader().synced(Offset(number(words.at(1))), now);
                 self.tell(moved)
             }
             "fetch" => {
                 let fetch = FollowerFetch {
-                    replica: NodeId(words.at(1) as i32),
+                    replica: NodeId(number(words.at(1)) as i32),
                     broker_epoch: BrokerEpoch(words.number("broker", -1)),
-                    offset: Offset(words.at(2)),
+                    offset: Offset(number(words.at(2))),
                     log_start: Offset(words.number("start", 0)),
-                    eligible: !words.0.contains(&"ineligible"),
+                    eligible: !words.has("ineligible"),
                 };
                 match self.leader().fetched(fetch, now) {
                     Ok(moved) => self.tell(moved),
@@ -149,13 +105,13 @@ impl World {
                     partition_epoch: PartitionEpoch(
                         words.number("at", i64::from(asked.partition_epoch.0) + 1) as i32,
                     ),
-                    isr: words.nodes("isr"),
+                    isr: nodes(words, "isr"),
                 };
                 let moved = self.leader().answered(&asked, answer, now);
                 self.tell(moved)
             }
             "refuse" => {
-                let code = ErrorCode::ALL.iter().find(|code| code.name() == words.0[1]).unwrap();
+                let code = ErrorCode::ALL.iter().find(|code| code.name() == words.at(1)).unwrap();
                 let asked = self.asked.clone().unwrap();
                 let moved = self.leader().answered(&asked, AlterAnswer::Refused(*code), now);
                 self.tell(moved)
@@ -171,11 +127,11 @@ impl World {
                 self.tell_follower()
             }
             "answer" => {
-                let answer = match words.0[1] {
+                let answer = match words.at(1) {
                     "records" => Answer::Records,
                     "diverging" => Answer::Diverging(EpochEnd {
-                        epoch: LeaderEpoch(words.at(2) as i32),
-                        end: Offset(words.at(3)),
+                        epoch: LeaderEpoch(number(words.at(2)) as i32),
+                        end: Offset(number(words.at(3))),
                     }),
                     name => Answer::Failed(*ErrorCode::ALL.iter().find(|code| code.name() == name).unwrap()),
                 };
@@ -188,7 +144,7 @@ impl World {
                 format!("{step:?}\n") + &self.tell_follower()
             }
             "advance" => {
-                let (end, epoch) = (Offset(words.at(1)), LeaderEpoch(words.at(2) as i32));
+                let (end, epoch) = (Offset(number(words.at(1))), LeaderEpoch(number(words.at(2)) as i32));
                 self.follower.as_mut().unwrap().advance(end, epoch);
                 self.tell_follower()
             }
@@ -197,13 +153,13 @@ impl World {
                 self.tell_follower()
             }
             "synced-to" => {
-                self.follower.as_mut().unwrap().synced(Offset(words.at(1)));
+                self.follower.as_mut().unwrap().synced(Offset(number(words.at(1))));
                 self.tell_follower()
             }
             "cut" => {
-                let leader = words.end("leader").unwrap();
+                let leader = epoch_end(words, "leader").unwrap();
                 let end = Offset(words.number("end", 0));
-                format!("at {}\n", truncation_offset(leader, words.end("local"), end))
+                format!("at {}\n", truncation_offset(leader, epoch_end(words, "local"), end))
             }
             unknown => panic!("unknown command {unknown}"),
         }
@@ -247,8 +203,8 @@ impl World {
 
 fn registration(words: &Words<'_>) -> Registration {
     Registration {
-        replicas: words.nodes("replicas"),
-        isr: words.nodes("isr"),
+        replicas: nodes(words, "replicas"),
+        isr: nodes(words, "isr"),
         leader: NodeId(1),
         leader_epoch: LeaderEpoch(words.number("epoch", 0) as i32),
         partition_epoch: PartitionEpoch(words.number("at", 0) as i32),
