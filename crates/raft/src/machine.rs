@@ -106,6 +106,10 @@ pub struct Raft {
     peers: Peers,
     random: Random,
     stopping: bool,
+    /// Voters that could not be reached since this node is about to stop.
+    gone: BTreeSet<NodeId>,
+    /// While this node was about to stop, nobody was elected, nor can be or wanted to be for an election timeout.
+    left_alone: bool,
     /// What was last ordered to be stored, and how many orders are not done.
     stored: QuorumState,
     storing: usize,
@@ -149,6 +153,8 @@ impl Raft {
             peers: Peers::default(),
             random,
             stopping: false,
+            gone: BTreeSet::new(),
+            left_alone: false,
             stored,
             storing: 0,
             held_answers: Vec::new(),
@@ -255,9 +261,13 @@ impl Raft {
         self.deadline
     }
 
-    /// Whether the node may end after [`Event::Shutdown`]: nobody waits for it to see a successor elected.
+    /// Whether the node may end after [`Event::Shutdown`]: nobody waits for it to see a successor elected, or there is
+    /// nobody left who could be.
     pub fn may_stop(&self) -> bool {
-        !self.is_voter() || self.voters().is_only_voter(self.me()) || matches!(self.state, State::Follower(_))
+        !self.is_voter()
+            || self.voters().is_only_voter(self.me())
+            || matches!(self.state, State::Follower(_))
+            || self.left_alone
     }
 
     /// Voters and observers with their progress, for DescribeQuorum; empty unless leader. The leader itself is
@@ -532,6 +542,12 @@ impl Raft {
         if purpose == Purpose::Versions {
             self.versions_known(now, ErrorCode::BrokerNotAvailable, None);
         }
+        if let Purpose::End { voter, .. } = purpose
+            && self.stopping
+        {
+            self.gone.insert(voter);
+            self.left_alone |= self.voters().len() - self.gone.len() < self.voters().majority();
+        }
     }
 
     fn flushed_to(&mut self, now: Millis, end: Offset) {
@@ -599,6 +615,7 @@ impl Raft {
     fn poll(&mut self, now: Millis) {
         while self.fault.is_none() {
             let before = (self.role(), self.epoch);
+            self.give_up_waiting(now);
             match self.state {
                 State::Unattached { election_at } => self.poll_unattached(now, election_at),
                 State::Prospective { election_at, .. } => self.poll_prospective(now, election_at),
@@ -611,6 +628,16 @@ impl Raft {
             if before == (self.role(), self.epoch) {
                 break;
             }
+        }
+    }
+
+    /// About to stop, waits for a successor no longer than for an election.
+    fn give_up_waiting(&mut self, now: Millis) {
+        if let State::Unattached { election_at } | State::Resigned { election_at, .. } = self.state
+            && self.stopping
+            && self.is_due(now, election_at)
+        {
+            self.left_alone = true;
         }
     }
 

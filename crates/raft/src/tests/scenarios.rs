@@ -1,10 +1,11 @@
 //! Scenarios as text: `testdata/*.txt`.
 //!
-//! Commands: `nodes 3` (voters in the log; `static`: in the configuration; `observers=2`, `brokers=1` on top; `join`:
-//! observers ask to be let in), `run MS`, `propose NODE RECORDS`, `crash NODE`, `wipe NODE`, `start NODE`, `cut A B`
-//! (`cut A > B`: one way), `heal`, `isolate NODE`, `snapshot NODE`, `shutdown NODE`, `resign NODE`, `add`/`remove NODE`
-//! (asked of the leader), `version N`, `ask NODE vote|pre-vote|begin|end|fetch|snapshot key=value…`, `status`,
-//! `log NODE`. `leader` stands for the leader's number. What takes time prints who became what.
+//! Commands: `nodes 3` (voters in the log; `static`: in the configuration; `observers=2`, `brokers=1` on top;
+//! `join`: observers ask to be let in), `run MS`, `propose NODE RECORDS`, `crash NODE`, `wipe NODE`, `start NODE`,
+//! `cut A B` (`cut A > B`: one way), `heal`, `isolate NODE`, `snapshot NODE`, `shutdown NODE`, `may-stop NODE`,
+//! `resign NODE`, `add`/`remove NODE` (asked of the leader), `version N`, `ask NODE KIND key=value…` (vote,
+//! pre-vote, begin, end, fetch, snapshot), `status`, `log NODE`. `leader` stands for the leader's number. What
+//! takes time prints who became what.
 
 use ottla_model::{LeaderEpoch, NodeId, Offset};
 use ottla_scenario::Words;
@@ -44,6 +45,7 @@ fn execute(world: &mut World, command: &str, out: &mut Vec<String>) {
         "heal" => world.cut.clear(),
         "snapshot" => world.snapshot(number(1)),
         "shutdown" => world.step(number(1), Event::Shutdown),
+        "may-stop" => out.push(format!("{}", world.nodes[&number(1)].raft.may_stop())),
         "resign" => world.step(number(1), Event::Resign),
         "version" => {
             let leader = world.leader().expect("a leader");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use ottla_metadata::BrokerRegistration;
 use ottla_metadata::features::SUPPORTED;
 use ottla_model::{BrokerEpoch, ErrorCode, NodeId, Offset, Uuid};
 use ottla_protocol::Str;
@@ -212,15 +213,38 @@ impl BrokerLifecycle {
         }
     }
 
-    /// Asks to be let go: leaders move elsewhere where they can. Comes back when the broker may stop.
+    /// Asks to be let go: leaders move elsewhere where they can. Comes back when the broker may stop: also when no
+    /// other broker is left to lead, as then perhaps no controller is left to answer.
     pub async fn controlled_shutdown(&self) -> Result<(), LifecycleError> {
         *self.wish.lock().await = Wish::ShutDown;
-        loop {
-            let response = self.heartbeat().await?;
-            if response.should_shut_down || response.error_code != 0 {
-                return Ok(());
+        let let_go = async {
+            loop {
+                let response = self.heartbeat().await?;
+                if response.should_shut_down || response.error_code != 0 {
+                    return Ok(());
+                }
+                tokio::time::sleep(EAGER_INTERVAL).await;
             }
-            tokio::time::sleep(EAGER_INTERVAL).await;
+        };
+        tokio::select! {
+            outcome = let_go => outcome,
+            () = self.all_go() => Ok(()),
+        }
+    }
+
+    /// Waits until this broker and all others are fenced or on their way out. Never comes back if there are no others.
+    async fn all_go(&self) {
+        let mut metadata = self.metadata.clone();
+        loop {
+            let goes = |known: &Arc<BrokerRegistration>| known.fenced || known.in_controlled_shutdown;
+            let all_go = {
+                let image = metadata.peek();
+                image.cluster.brokers().count() > 1 && image.cluster.brokers().all(goes)
+            };
+            if all_go {
+                return;
+            }
+            metadata.changed().await;
         }
     }
 

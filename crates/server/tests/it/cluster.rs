@@ -401,3 +401,19 @@ async fn strangers_are_refused() {
     assert_eq!((after.leader_id, after.leader_epoch), (before.leader_id, before.leader_epoch));
     cluster.stop(1).await;
 }
+
+/// A whole cluster that is stopped at once has nobody to hand over to, and does not wait for anybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_nodes_stop_at_once() {
+    let mut cluster = Cluster::start(3, Voters::Static, "").await;
+    cluster.create_topic(1, "orders").await;
+    let began = std::time::Instant::now();
+    let [first, second, third] = [0, 1, 2].map(|node| cluster.nodes[node].take().unwrap().stop());
+    within(async { tokio::join!(first, second, third) }).await;
+    // Leaders that cannot move and a quorum without a successor would take five seconds each.
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    for node in 1..=3 {
+        let clean = cluster.dir.path().join(node.to_string()).join(".kafka_cleanshutdown");
+        assert!(clean.exists());
+    }
+}
