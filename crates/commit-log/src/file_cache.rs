@@ -38,6 +38,10 @@ impl FileCache {
         &*self.disk
     }
 
+    pub fn shared_disk(&self) -> Arc<dyn Disk> {
+        Arc::clone(&self.disk)
+    }
+
     /// A handle for a file that need not exist yet.
     pub(crate) fn handle(self: &Arc<Self>, path: PathBuf) -> Arc<FileHandle> {
         Arc::new(FileHandle {

@@ -113,6 +113,11 @@ impl LogDir {
         self.shared.logs.lock().len()
     }
 
+    /// The disk that the directory is on.
+    pub fn shared_disk(&self) -> Arc<dyn Disk> {
+        self.shared.context.files.shared_disk()
+    }
+
     fn disk(&self) -> &dyn Disk {
         self.shared.context.files.disk()
     }

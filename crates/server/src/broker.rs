@@ -103,6 +103,7 @@ impl Broker {
         config: Arc<ServerConfig>,
         cluster_id: Arc<str>,
         controller: ControllerClient,
+        fetch_network: Arc<RpcNetwork>,
         image: Arc<ArcSwap<MetadataImage>>,
         dirs: Vec<BrokerDir>,
     ) -> Arc<Self> {
@@ -125,7 +126,7 @@ impl Broker {
             controller,
             fetch_sessions: FetchSessions::new(slots_max, seed),
             replica_sessions: ReplicaSessions::new(seed),
-            fetchers: ReplicaFetchers::new(RpcNetwork::new()),
+            fetchers: ReplicaFetchers::new(fetch_network),
             replication_quotas: ReplicationQuotas::default(),
             producer_ids: ProducerIds::default(),
             dirs,

@@ -2,13 +2,15 @@
 
 pub mod api;
 pub mod broker;
-mod clock;
+pub mod clock;
 pub mod config;
 pub mod controller;
+pub mod environment;
+mod loops;
 pub mod metadata;
 pub mod network;
 pub mod node;
 pub mod quorum;
-mod random;
+pub mod random;
 pub mod rpc;
 pub mod storage;

@@ -5,16 +5,15 @@
 //! records come from, or who decides.
 
 use std::io;
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use ottla_metadata::{MetadataChanges, MetadataDelta, MetadataImage, Provenance, ReplayError, WriteOptions};
 use ottla_model::{Millis, Offset};
 use ottla_protocol::records::metadata::MetadataRecord;
-use tokio::runtime::Handle;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::loops::{self, Loop};
 use crate::quorum::Committed;
 use crate::quorum::snapshot::SnapshotId;
 
@@ -86,8 +85,8 @@ pub struct MetadataLoader {
 
 /// The thread on which images are acted on.
 struct Publishing {
-    tasks: mpsc::Sender<Task>,
-    thread: JoinHandle<()>,
+    tasks: mpsc::UnboundedSender<Task>,
+    thread: Loop,
     /// Of the last image that was handed over.
     newest: Offset,
 }
@@ -103,13 +102,10 @@ impl Publishing {
         shared: Arc<ArcSwap<MetadataImage>>,
         published: impl Fn(Offset) + Send + 'static,
     ) -> io::Result<Self> {
-        let (tasks, inbox) = mpsc::channel();
-        // Those who act on images start tasks of the node's runtime.
-        let runtime = Handle::current();
-        let publish = move || {
-            let _inside = runtime.enter();
+        let (tasks, mut inbox) = mpsc::unbounded_channel();
+        let publish = async move {
             let mut publishers: Vec<Box<dyn Publisher>> = Vec::new();
-            for task in inbox {
+            while let Some(task) = inbox.recv().await {
                 match task {
                     Task::Image { changes, before, image } => {
                         shared.store(Arc::clone(&image));
@@ -128,7 +124,7 @@ impl Publishing {
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("metadata".into()).spawn(publish)?;
+        let thread = loops::spawn("metadata", publish)?;
         Ok(Self { tasks, thread, newest: Offset::NONE })
     }
 
@@ -191,12 +187,10 @@ impl MetadataLoader {
     }
 
     /// Has everybody act on what was loaded; there are no images after this.
-    pub fn close(&mut self) {
+    pub async fn close(&mut self) {
         if let Some(Publishing { tasks, thread, .. }) = self.publishing.take() {
             drop(tasks);
-            if thread.join().is_err() {
-                tracing::error!("acting on the last metadata failed");
-            }
+            thread.ended().await;
         }
     }
 
@@ -263,6 +257,8 @@ impl MetadataLoader {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use ottla_model::LeaderEpoch;
     use ottla_protocol::records::metadata::{NoOpRecord, ProducerIdsRecord};
 
@@ -291,7 +287,7 @@ mod tests {
     }
 
     /// Who acts slowly holds up the answers to what he has not acted on, and nothing else.
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn images_are_built_while_others_act_on_them_and_published_in_order() {
         let (mut loader, handle) = MetadataLoader::new();
         loader.load(&batch(0, ids(1000))).unwrap();
@@ -325,6 +321,6 @@ mod tests {
         // With nobody at work it passes at once.
         loader.load(&batch(3, NoOpRecord {}.into())).unwrap();
         assert_eq!((handle.offset(), loader.published_end(Offset(4))), (Offset(3), Offset(4)));
-        loader.close();
+        loader.close().await;
     }
 }

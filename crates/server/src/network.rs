@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ottla_transport::{
-    AcceptLimits, Admission, Budget, BufferPool, Connection, ConnectionLimits, ListenError, Listener,
+    AcceptLimits, Acceptor, Admission, Budget, BufferPool, Connection, ConnectionLimits, ListenError,
+    ListenOptions,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -44,7 +45,7 @@ pub struct Network {
 pub struct OpenPort {
     pub endpoint: Endpoint,
     pub address: SocketAddr,
-    listener: Listener,
+    listener: Box<dyn Acceptor>,
 }
 
 impl Network {
@@ -62,17 +63,22 @@ impl Network {
     }
 
     /// Opens a port.
-    pub async fn open(&self, endpoint: &Endpoint, config: &NetworkConfig) -> Result<OpenPort, ListenError> {
+    pub async fn open(
+        &self,
+        machine: &dyn ottla_transport::Network,
+        endpoint: &Endpoint,
+        config: &NetworkConfig,
+    ) -> Result<OpenPort, ListenError> {
         // Kafka's default sizes are too small for a fast network; -1 leaves them to the system, as we do unless told.
         let size = |bytes: i32| usize::try_from(bytes).ok().filter(|bytes| *bytes > DEFAULT_SOCKET_BYTES);
-        let listener = Listener::bind(
-            &endpoint.host,
-            endpoint.port,
-            config.listen_backlog,
-            size(config.send_buffer_bytes),
-            size(config.receive_buffer_bytes),
-        )
-        .await?;
+        let options = ListenOptions {
+            host: &endpoint.host,
+            port: endpoint.port,
+            backlog: config.listen_backlog,
+            send_buffer_bytes: size(config.send_buffer_bytes),
+            receive_buffer_bytes: size(config.receive_buffer_bytes),
+        };
+        let listener = machine.listen(options).await?;
         let address = listener
             .local_addr()
             .map_err(|source| ListenError::Bind { address: ([0, 0, 0, 0], endpoint.port).into(), source })?;
@@ -84,10 +90,11 @@ impl Network {
         tokio::spawn(Arc::clone(self).accept_loop(port.listener, context));
     }
 
-    async fn accept_loop(self: Arc<Self>, listener: Listener, context: Arc<ListenerContext>) {
+    async fn accept_loop(self: Arc<Self>, listener: Box<dyn Acceptor>, context: Arc<ListenerContext>) {
         let mut stopping = self.stopping.subscribe();
         loop {
             let accepted = tokio::select! {
+                biased;
                 accepted = listener.accept() => accepted,
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             };

@@ -7,16 +7,17 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::Guard;
-use ottla_commit_log::{FileCache, LogContext, RealDisk, TailBudget};
+use ottla_commit_log::{FileCache, LogContext, TailBudget};
 use ottla_metadata::MetadataImage;
 use ottla_model::{BrokerEpoch, NodeId};
 use ottla_protocol::Listener;
 use ottla_transport::{AcceptLimits, ListenError};
 use thiserror::Error;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::api::ListenerContext;
@@ -26,6 +27,7 @@ use crate::broker::syncer::Syncer;
 use crate::broker::{Broker, BrokerDir};
 use crate::config::{Endpoint, ServerConfig};
 use crate::controller::{self, ControllerClient, ControllerHandle, registration};
+use crate::environment::Environment;
 use crate::metadata::MetadataHandle;
 use crate::network::{Network, OpenPort};
 use crate::quorum::controller_endpoints;
@@ -103,23 +105,29 @@ impl Node {
 }
 
 impl RunningNode {
-    /// Starts a node on formatted directories. Must be called inside a multi-threaded runtime. A broker comes back when
-    /// a controller has taken it in.
+    /// Starts a node on formatted directories. A broker comes back when a controller has taken it in. In a runtime of one
+    /// thread everything is a task of it, waits for the disk included.
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
+        Self::start_in(Environment::default(), config).await
+    }
+
+    /// As [`Self::start`], on other disks and networks than the machine's.
+    pub async fn start_in(environment: Environment, config: ServerConfig) -> Result<Self, StartError> {
+        let Environment { disk, network: machine } = environment;
         let began = Instant::now();
         let config = Arc::new(config);
         let network = Arc::new(Network::new(&config.network, accept_limits(&config)));
         let mut ports = Vec::with_capacity(config.listeners.len());
         for endpoint in &config.listeners {
-            ports.push(network.open(endpoint, &config.network).await?);
+            ports.push(network.open(&*machine, endpoint, &config.network).await?);
         }
         let context = LogContext {
-            files: FileCache::new(Arc::new(RealDisk), OPEN_FILES_MAX),
+            files: FileCache::new(disk, OPEN_FILES_MAX),
             tails: TailBudget::new(TAIL_BYTES_MAX),
         };
         let directories = storage::open(&context, &config, random::uuid)?;
         let incarnation = random::uuid();
-        let rpc_network = RpcNetwork::new();
+        let rpc_network = RpcNetwork::over(Arc::clone(&machine));
         let addresses: Vec<(String, SocketAddr)> =
             ports.iter().map(|port| (port.endpoint.listener.clone(), port.address)).collect();
         let opened_ports: Vec<(String, u16)> =
@@ -145,6 +153,7 @@ impl RunningNode {
             Arc::clone(&config),
             directories.cluster_id.as_str().into(),
             client.clone(),
+            RpcNetwork::over(machine),
             running.metadata.shared(),
             dirs,
         );
@@ -177,6 +186,7 @@ impl RunningNode {
             let (metadata, controller) = (&running.metadata, &running.controller);
             let start = BrokerRole::start(&broker, registration, metadata, controller, limits);
             let started = tokio::select! {
+                biased;
                 started = start => started,
                 reason = ended(&mut fault) => return Err(StartError::Fault(reason)),
             };
@@ -212,6 +222,7 @@ impl RunningNode {
             return ended(&mut fault).await;
         };
         tokio::select! {
+            biased;
             reason = ended(&mut fault) => reason,
             reason = ended(&mut storage) => reason,
         }

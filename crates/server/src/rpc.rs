@@ -15,7 +15,7 @@ use ottla_protocol::{
     ApiKey, DecodeError, Decoder, EncodeError, Request, Segment, Str, Versions, decode_response,
     encode_request,
 };
-use ottla_transport::{Budget, BufferPool, ConnectionLimits, RpcChannel};
+use ottla_transport::{Budget, BufferPool, ConnectionLimits, Network, RpcChannel, Tcp};
 use tokio::time::{Instant, timeout_at};
 
 /// Unused buffers for answers that are kept.
@@ -31,13 +31,23 @@ const FRAME_BYTES_MAX: usize = 256 << 20;
 /// What all connections of a node to other nodes share.
 #[derive(Debug)]
 pub struct RpcNetwork {
+    network: Arc<dyn Network>,
     pool: Arc<BufferPool>,
     budget: Arc<Budget>,
 }
 
 impl RpcNetwork {
+    /// Over the machine's own network.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { pool: BufferPool::new(POOL_BYTES_MAX), budget: Budget::new(ANSWER_BYTES_MAX) })
+        Self::over(Arc::new(Tcp))
+    }
+
+    pub fn over(network: Arc<dyn Network>) -> Arc<Self> {
+        Arc::new(Self {
+            network,
+            pool: BufferPool::new(POOL_BYTES_MAX),
+            budget: Budget::new(ANSWER_BYTES_MAX),
+        })
     }
 }
 
@@ -108,6 +118,7 @@ impl NodeClient {
         request_timeout: Duration,
     ) -> Result<Self, RpcError> {
         let channel = RpcChannel::connect(
+            &*network.network,
             &address.host,
             address.port,
             request_timeout,

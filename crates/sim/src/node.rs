@@ -123,7 +123,7 @@ impl Node {
             network: RpcNetwork::new(),
         };
         let now = self.clock(now);
-        self.process = Some(Stepped::open(&options, disk, now).map_err(|error| error.to_string())?);
+        self.process = Some(Stepped::open(&options, now).map_err(|error| error.to_string())?);
         Ok(())
     }
 

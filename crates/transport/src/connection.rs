@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 
 use crate::budget::Budget;
 use crate::buffer::{BufferPool, CHUNK_BYTES, LargeBuffer};
+use crate::network::{Pipe, Stream};
 use crate::outgoing::{FileRange, Outgoing, Segment};
 
 const LENGTH_BYTES: usize = 4;
@@ -72,7 +73,7 @@ pub enum Received {
 /// A socket with its receive buffer and the answers waiting to be sent. Owned by one task.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     limits: ConnectionLimits,
     pool: Arc<BufferPool>,
     budget: Arc<Budget>,
@@ -94,13 +95,13 @@ struct LargeFrame {
 
 impl Connection {
     pub fn new(
-        stream: TcpStream,
+        stream: impl Into<Stream>,
         limits: ConnectionLimits,
         pool: Arc<BufferPool>,
         budget: Arc<Budget>,
     ) -> Self {
         Self {
-            stream,
+            stream: stream.into(),
             limits,
             pool,
             budget,
@@ -109,10 +110,6 @@ impl Connection {
             after_large: false,
             outgoing: Outgoing::default(),
         }
-    }
-
-    pub fn stream(&self) -> &TcpStream {
-        &self.stream
     }
 
     /// The next whole frame, without its length, of what was received so far.
@@ -254,15 +251,25 @@ impl Connection {
     /// Sends what the socket takes; ready when nothing waits any more.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(front) = self.outgoing.front() {
+            let stream = match &self.stream {
+                Stream::Tcp(stream) => stream,
+                Stream::Pipe(pipe) => match ready!(write_to_pipe(&**pipe, front, cx))? {
+                    0 => return Poll::Ready(Err(truncated_file())),
+                    count => {
+                        self.outgoing.advance(count as u64);
+                        continue;
+                    }
+                },
+            };
             let sent = match front {
-                Segment::File(range) if range.len > SHORT_RANGE_BYTES => self.send_file(range),
-                _ => self.send_leading(),
+                Segment::File(range) if range.len > SHORT_RANGE_BYTES => send_file(stream, range),
+                _ => self.send_leading(stream),
             };
             match sent {
                 Ok(0) => return Poll::Ready(Err(truncated_file())),
                 Ok(count) => self.outgoing.advance(count as u64),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.stream.poll_write_ready(cx))?;
+                    ready!(stream.poll_write_ready(cx))?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Poll::Ready(Err(error)),
@@ -271,25 +278,9 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// One send of a part of a file.
-    fn send_file(&self, range: &FileRange) -> io::Result<usize> {
-        let count = range.len.min(SENDFILE_BYTES_MAX) as usize;
-        let mut position = range.position;
-        match range.file.as_fd() {
-            Some(file) => self.stream.try_io(Interest::WRITABLE, || {
-                Ok(rustix::fs::sendfile(&self.stream, file, Some(&mut position), count)?)
-            }),
-            None => {
-                let mut copy = vec![0; count.min(COPIED_BYTES_MAX)];
-                let read = range.file.read_at(&mut copy, position)?;
-                self.stream.try_write(&copy[..read])
-            }
-        }
-    }
-
     /// One send of everything up to the next long file range. With more behind it the kernel is told to wait for that,
     /// so that a small header does not become a packet of its own.
-    fn send_leading(&self) -> io::Result<usize> {
+    fn send_leading(&self, stream: &TcpStream) -> io::Result<usize> {
         let mut copies = None;
         let mut lens = [0; SLICES_MAX];
         let (mut count, mut copied) = (0, 0);
@@ -327,10 +318,38 @@ impl Connection {
             };
         }
         let more = if count < self.outgoing.count() { SendFlags::MORE } else { SendFlags::empty() };
-        self.stream.try_io(Interest::WRITABLE, || {
+        stream.try_io(Interest::WRITABLE, || {
             let mut ancillary = SendAncillaryBuffer::default();
-            Ok(sendmsg(&self.stream, &slices[..count], &mut ancillary, SendFlags::NOSIGNAL | more)?)
+            Ok(sendmsg(stream, &slices[..count], &mut ancillary, SendFlags::NOSIGNAL | more)?)
         })
+    }
+}
+
+/// One send of a part of a file.
+fn send_file(stream: &TcpStream, range: &FileRange) -> io::Result<usize> {
+    let count = range.len.min(SENDFILE_BYTES_MAX) as usize;
+    let mut position = range.position;
+    match range.file.as_fd() {
+        Some(file) => stream.try_io(Interest::WRITABLE, || {
+            Ok(rustix::fs::sendfile(stream, file, Some(&mut position), count)?)
+        }),
+        None => stream.try_write(&copy_of(range)?),
+    }
+}
+
+/// What comes next of a part of a file that cannot be sent as such.
+fn copy_of(range: &FileRange) -> io::Result<Vec<u8>> {
+    let mut copy = vec![0; range.len.min(COPIED_BYTES_MAX as u64) as usize];
+    let read = range.file.read_at(&mut copy, range.position)?;
+    copy.truncate(read);
+    Ok(copy)
+}
+
+/// Hands a pipe what comes first.
+fn write_to_pipe(pipe: &dyn Pipe, front: &Segment, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    match front {
+        Segment::Bytes(bytes) => pipe.poll_write(cx, bytes),
+        Segment::File(range) => pipe.poll_write(cx, &copy_of(range)?),
     }
 }
 

@@ -11,12 +11,14 @@ mod budget;
 mod buffer;
 mod connection;
 mod listener;
+mod network;
 mod outgoing;
 mod rpc_channel;
 
 pub use budget::{Budget, Charge};
 pub use buffer::BufferPool;
 pub use connection::{Connection, ConnectionLimits, FrameError, Received};
-pub use listener::{AcceptLimits, Admission, Admitted, ListenError, Listener};
+pub use listener::{AcceptLimits, Admission, Admitted, ListenError};
+pub use network::{Acceptor, ListenOptions, Network, Pending, Pipe, Stream, Tcp};
 pub use outgoing::{FileRange, FileSource, Outgoing, Segment};
 pub use rpc_channel::RpcChannel;

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpListener, lookup_host};
+
+use crate::network::{Acceptor, ListenOptions, Pending, Stream};
 
 /// A listener could not be opened.
 #[derive(Debug, Error)]
@@ -40,22 +42,15 @@ impl Default for AcceptLimits {
 
 /// A listening socket.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct TcpAcceptor {
     socket: TcpListener,
     send_buffer_bytes: Option<usize>,
     receive_buffer_bytes: Option<usize>,
 }
 
-impl Listener {
-    /// Opens a listener; an empty host listens on every address. Buffer sizes of `None` leave the choice to
-    /// the system.
-    pub async fn bind(
-        host: &str,
-        port: u16,
-        backlog: i32,
-        send_buffer_bytes: Option<usize>,
-        receive_buffer_bytes: Option<usize>,
-    ) -> Result<Self, ListenError> {
+impl TcpAcceptor {
+    pub async fn bind(options: ListenOptions<'_>) -> Result<Self, ListenError> {
+        let ListenOptions { host, port, backlog, send_buffer_bytes, receive_buffer_bytes } = options;
         let bind_host = if host.is_empty() { "0.0.0.0" } else { host };
         let resolve_error = |source| ListenError::Resolve { host: host.to_owned(), port, source };
         let address = lookup_host((bind_host, port))
@@ -80,24 +75,27 @@ impl Listener {
         })?;
         Ok(Self { socket, send_buffer_bytes, receive_buffer_bytes })
     }
+}
 
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+impl Acceptor for TcpAcceptor {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// Waits for the next connection. Errors are those of `accept(2)`, such as too many open files.
-    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, peer) = self.socket.accept().await?;
-        stream.set_nodelay(true)?;
-        let socket = socket2::SockRef::from(&stream);
-        socket.set_keepalive(true)?;
-        if let Some(bytes) = self.send_buffer_bytes {
-            socket.set_send_buffer_size(bytes)?;
-        }
-        if let Some(bytes) = self.receive_buffer_bytes {
-            socket.set_recv_buffer_size(bytes)?;
-        }
-        Ok((stream, peer))
+    fn accept(&self) -> Pending<'_, io::Result<(Stream, SocketAddr)>> {
+        Box::pin(async move {
+            let (stream, peer) = self.socket.accept().await?;
+            stream.set_nodelay(true)?;
+            let socket = socket2::SockRef::from(&stream);
+            socket.set_keepalive(true)?;
+            if let Some(bytes) = self.send_buffer_bytes {
+                socket.set_send_buffer_size(bytes)?;
+            }
+            if let Some(bytes) = self.receive_buffer_bytes {
+                socket.set_recv_buffer_size(bytes)?;
+            }
+            Ok((Stream::Tcp(stream), peer))
+        })
     }
 }
 

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::budget::Budget;
 use crate::buffer::BufferPool;
 use crate::connection::{Connection, ConnectionLimits, Received};
+use crate::network::Network;
 
 /// A connection that this node opened.
 #[derive(Debug)]
@@ -22,9 +22,10 @@ pub struct RpcChannel {
 }
 
 impl RpcChannel {
-    /// Resolves `host` and connects, within `connect_timeout` for both. Answers longer than `limits` break the
-    /// connection; large ones are charged to `budget` while they are held.
+    /// Resolves `host` and connects through `network`, within `connect_timeout` for both. Answers longer than `limits`
+    /// break the connection; large ones are charged to `budget` while they are held.
     pub async fn connect(
+        network: &dyn Network,
         host: &str,
         port: u16,
         connect_timeout: Duration,
@@ -32,9 +33,7 @@ impl RpcChannel {
         pool: Arc<BufferPool>,
         budget: Arc<Budget>,
     ) -> io::Result<Self> {
-        let stream = timeout(connect_timeout, TcpStream::connect((host, port))).await??;
-        stream.set_nodelay(true)?;
-        socket2::SockRef::from(&stream).set_keepalive(true)?;
+        let stream = timeout(connect_timeout, network.connect(host, port)).await??;
         Ok(Self { connection: Connection::new(stream, limits, pool, budget) })
     }
 
@@ -72,7 +71,8 @@ mod tests {
     async fn connect(port: u16) -> io::Result<RpcChannel> {
         let limits = ConnectionLimits { frame_bytes_max: 1 << 20, large_first_bytes: 1 << 20 };
         let (pool, budget) = (BufferPool::new(1 << 20), Budget::new(1 << 20));
-        RpcChannel::connect("localhost", port, Duration::from_secs(5), limits, pool, budget).await
+        RpcChannel::connect(&crate::Tcp, "localhost", port, Duration::from_secs(5), limits, pool, budget)
+            .await
     }
 
     #[tokio::test]

@@ -174,7 +174,7 @@ impl Found {
         let first_batch = if self.bytes == 0 { FirstBatch::Whole } else { FirstBatch::WithinLimit };
         let plan = view
             .read(offset, view.limit(limits.isolation), room as usize, first_batch)
-            .map_err(|error| refusal(&error, || broker.session.is_alive(std::time::Instant::now())))?;
+            .map_err(|error| refusal(&error, || broker.session.is_alive(tokio::time::Instant::now())))?;
         if limits.isolation == ReadLimit::LastStableOffset {
             let aborted = view
                 .aborted_transactions(offset, plan.upper_bound)

@@ -70,6 +70,7 @@ pub async fn answer(
             let changed = tokio::time::timeout_at(deadline, ready.changed.notified());
             match &context.hurry {
                 Some(hurry) => tokio::select! {
+                    biased;
                     _ = changed => {}
                     // The follower has more to ask for.
                     () = hurry.notified() => break found,

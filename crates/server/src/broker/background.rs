@@ -5,14 +5,18 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 use ottla_commit_log::{LogDir, SyncJob, SyncKind};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::Broker;
 use super::partition::PartitionHandle;
 use crate::clock;
+use crate::loops;
 
 const TICK: Duration = Duration::from_secs(1);
 /// What was written this long ago the kernel has mostly written back, so that a sync costs little.
@@ -66,8 +70,8 @@ impl Background {
     }
 
     /// Takes turns until `stop` is signalled or dropped.
-    pub fn run(mut self, stop: &std::sync::mpsc::Receiver<()>) {
-        while stop.recv_timeout(TICK) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+    pub async fn run(mut self, mut stop: mpsc::UnboundedReceiver<()>) {
+        while loops::receive(&mut stop, TICK).await == Err(RecvTimeoutError::Timeout) {
             self.tick(Instant::now());
         }
     }
@@ -189,7 +193,7 @@ pub fn remove_later(dir: LogDir, paths: Vec<PathBuf>, delay_ms: i64) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(async move {
             tokio::time::sleep(delay).await;
-            tokio::task::spawn_blocking(removal);
+            let _ = loops::run_long(removal).await;
         });
     }
 }

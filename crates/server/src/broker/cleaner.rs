@@ -6,22 +6,27 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 use ottla_commit_log::{CleanJob, CleanerLimits, LogDir, StorageError};
 use ottla_model::Uuid;
 use parking_lot::Mutex;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
 use super::Broker;
 use super::partition::PartitionHandle;
 use crate::clock;
+use crate::loops;
 
 /// Between two looks at all logs, however short `log.cleaner.backoff.ms` is.
 const BACKOFF_MS_MIN: i64 = 10;
 /// A cleaner that is this far ahead of `log.cleaner.io.max.bytes.per.second` waits.
 const AHEAD_MAX: Duration = Duration::from_millis(50);
+/// How often one that waits looks whether the node stops.
+const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// One of the threads.
 #[derive(Clone)]
@@ -62,36 +67,35 @@ impl Cleaner {
     }
 
     /// Cleans until `stop` is signalled or dropped, and keeps the other threads, which end with it. Blocks its thread.
-    pub fn run(self, stop: &Receiver<()>) {
-        let mut others: Vec<Sender<()>> = Vec::new();
+    pub async fn run(self, mut stop: UnboundedReceiver<()>) {
+        let mut others: Vec<UnboundedSender<()>> = Vec::new();
         loop {
             let settings = self.settings();
             others.truncate(settings.threads.saturating_sub(1));
             while others.len() + 1 < settings.threads {
-                let (stop_other, stopped) = mpsc::channel();
+                let (stop_other, mut stopped) = mpsc::unbounded_channel();
                 let other = self.clone();
                 let name = format!("ottla-cleaner-{}", others.len() + 1);
-                let spawned =
-                    std::thread::Builder::new().name(name).spawn(move || while other.turn(&stopped) {});
+                let spawned = loops::spawn(&name, async move { while other.turn(&mut stopped).await {} });
                 if let Err(error) = spawned {
                     error!(%error, "cannot start another thread of the log cleaner");
                     break;
                 }
                 others.push(stop_other);
             }
-            if !self.turn(stop) {
+            if !self.turn(&mut stop).await {
                 return;
             }
         }
     }
 
     /// Waits, then cleans what is dirty. Whether to go on.
-    fn turn(&self, stop: &Receiver<()>) -> bool {
-        if stop.recv_timeout(self.settings().backoff) != Err(RecvTimeoutError::Timeout) {
+    async fn turn(&self, stop: &mut UnboundedReceiver<()>) -> bool {
+        if loops::receive(stop, self.settings().backoff).await != Err(RecvTimeoutError::Timeout) {
             return false;
         }
         while self.clean_dirtiest(stop) {
-            if stop.try_recv() != Err(mpsc::TryRecvError::Empty) {
+            if is_stopped(stop) {
                 return false;
             }
         }
@@ -117,7 +121,7 @@ impl Cleaner {
     }
 
     /// Whether there was something to clean.
-    fn clean_dirtiest(&self, stop: &Receiver<()>) -> bool {
+    fn clean_dirtiest(&self, stop: &UnboundedReceiver<()>) -> bool {
         let settings = self.settings();
         if settings.threads == 0 {
             return false;
@@ -127,7 +131,10 @@ impl Cleaner {
             let ahead = self.shared.lock().throttle.used(bytes, settings.bytes_per_second);
             if ahead > AHEAD_MAX {
                 // When the node stops the rest is done at full speed.
-                let _ = stop.recv_timeout(ahead);
+                let until = Instant::now() + ahead;
+                while Instant::now() < until && !is_stopped(stop) {
+                    std::thread::sleep(ahead.min(STOP_CHECK_INTERVAL));
+                }
             }
         };
         let cleaned = clean(&candidate, settings.limits, &mut pace);
@@ -168,6 +175,10 @@ impl Cleaner {
         })?;
         Some(Candidate { handle: Arc::clone(handle), dir, dirty_ratio })
     }
+}
+
+fn is_stopped(stop: &UnboundedReceiver<()>) -> bool {
+    stop.is_closed() || !stop.is_empty()
 }
 
 fn key(handle: &PartitionHandle) -> LogKey {

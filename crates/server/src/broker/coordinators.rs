@@ -35,6 +35,7 @@ use super::shard::Work;
 use crate::api::produce::AppendOutcome;
 use crate::clock;
 use crate::config::ServerConfig;
+use crate::loops;
 use crate::random;
 
 /// Partitions that are read at the same time; each occupies a thread.
@@ -226,7 +227,7 @@ async fn load(host: Arc<Host>, loads: Arc<Semaphore>) {
     // What a follower's fetch or a coordinator of an earlier epoch left in the shard's queue is written after this.
     host.partition.shard.run(|_| ()).await;
     let loading = Arc::clone(&host);
-    let loaded = tokio::task::spawn_blocking(move || loading.load()).await;
+    let loaded = loops::run_long(move || loading.load()).await;
     drop(permit);
     match loaded {
         Ok(Ok((coordinator, end))) => {
@@ -443,6 +444,7 @@ async fn run_timers(host: Weak<Host>) {
         };
         let left = Duration::from_millis((due - clock::now()).max(0) as u64);
         tokio::select! {
+            biased;
             () = host.hurry.notified() => {}
             () = sleep_or_never(due, left) => host.step(Event::Tick),
         }

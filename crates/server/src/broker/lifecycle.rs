@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ottla_metadata::BrokerRegistration;
 use ottla_metadata::features::SUPPORTED;
@@ -14,7 +14,7 @@ use ottla_protocol::api::broker_registration::{
 };
 
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::log_dir_states::LogDirStates;
 use crate::config::{Endpoint, ServerConfig};

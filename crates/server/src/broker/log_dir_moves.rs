@@ -19,6 +19,7 @@ use super::partition::PartitionHandle;
 use super::reconcile::Reconciler;
 use super::topic_settings::TopicSettings;
 use crate::clock;
+use crate::loops;
 
 /// What is copied at once.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -134,14 +135,14 @@ impl LogDirMoves {
         });
         self.running.send_modify(|running| running.push(Arc::clone(&moving)));
         let (broker, handle) = (Arc::clone(broker), Arc::clone(handle));
-        tokio::task::spawn_blocking(move || {
+        tokio::spawn(loops::run_long(move || {
             match broker.log_dir_moves.run(&broker, &handle, &moving, begun) {
                 Ok(()) => {}
                 Err(error) => warn!(partition = %handle.name, %error, "cannot move the partition"),
             }
             let running = &broker.log_dir_moves.running;
             running.send_modify(|running| running.retain(|known| !Arc::ptr_eq(known, &moving)));
-        });
+        }));
     }
 
     fn run(

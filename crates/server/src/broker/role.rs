@@ -1,7 +1,7 @@
 //! The broker role's life: register, load, follow the metadata, serve; and the way back.
 
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -10,7 +10,7 @@ use ottla_metadata::{ConfigResourceType, MetadataChanges, MetadataImage};
 use ottla_model::BrokerEpoch;
 use ottla_transport::AcceptLimits;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use super::Broker;
@@ -19,6 +19,7 @@ use super::cleaner::Cleaner;
 use super::lifecycle::{BrokerLifecycle, LifecycleError, Registration};
 use super::reconcile::Reconciler;
 use crate::controller::{ControllerError, ControllerHandle};
+use crate::loops::{self, Loop};
 use crate::metadata::{MetadataHandle, Publisher};
 
 /// How long leaders may take to move away when the node stops.
@@ -51,7 +52,7 @@ pub struct BrokerRole {
     broker: Arc<Broker>,
     lifecycle: BrokerLifecycle,
     reconciler: Arc<Mutex<Reconciler>>,
-    background: Option<(mpsc::Sender<()>, std::thread::JoinHandle<()>)>,
+    background: Option<(mpsc::UnboundedSender<()>, Loop)>,
 }
 
 /// Tells the broker of new images.
@@ -91,7 +92,7 @@ impl BrokerRole {
         );
         // Before anything is loaded: from here on the image is not older than this process.
         lifecycle.register(registration).await?;
-        let (reconciler, loaded) = tokio::task::block_in_place(|| Reconciler::load(broker, &broker.image()))?;
+        let (reconciler, loaded) = loops::run_long_here(|| Reconciler::load(broker, &broker.image()))?;
         let reconciler = Arc::new(Mutex::new(reconciler));
         broker.log_dir_moves.serve(&reconciler);
         let publisher = BrokerPublisher {
@@ -138,9 +139,9 @@ impl BrokerRole {
 
     /// Ends what runs beside the requests.
     pub async fn stop_background(&mut self) {
-        if let Some((stop, thread)) = self.background.take() {
+        if let Some((stop, running)) = self.background.take() {
             drop(stop);
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+            running.ended().await;
         }
     }
 
@@ -148,7 +149,7 @@ impl BrokerRole {
     pub async fn close(self) {
         self.broker.log_dir_moves.stop().await;
         let epoch = self.lifecycle.epoch();
-        let closed = tokio::task::spawn_blocking(move || self.reconciler.lock().close(epoch)).await;
+        let closed = loops::run_long(move || self.reconciler.lock().close(epoch)).await;
         if let Ok(Err(error)) = closed {
             error!(%error, "a log could not be closed cleanly; the next start will recover it");
         }
@@ -167,24 +168,18 @@ fn previous_epoch(broker: &Broker) -> Result<BrokerEpoch, StorageError> {
     Ok(first.unwrap_or(BrokerEpoch::NONE))
 }
 
-fn start_background(broker: &Arc<Broker>) -> (mpsc::Sender<()>, std::thread::JoinHandle<()>) {
-    let (stop, stopped) = mpsc::channel();
-    let (stop_cleaner, cleaner_stopped) = mpsc::channel();
+fn start_background(broker: &Arc<Broker>) -> (mpsc::UnboundedSender<()>, Loop) {
+    let (stop, stopped) = mpsc::unbounded_channel();
+    let (stop_cleaner, cleaner_stopped) = mpsc::unbounded_channel();
     let background = Background::new(broker);
-    let thread = std::thread::Builder::new()
-        .name("ottla-background".to_owned())
-        .spawn(move || {
-            background.run(&stopped);
-            drop(stop_cleaner);
-        })
-        .expect("start the background thread");
+    let running = loops::spawn("ottla-background", async move {
+        background.run(stopped).await;
+        drop(stop_cleaner);
+    });
     let cleaner = Cleaner::new(broker);
     // Nobody waits for it: a cleaning that has not ended when its log is closed leaves nothing behind.
-    std::thread::Builder::new()
-        .name("ottla-cleaner".to_owned())
-        .spawn(move || cleaner.run(&cleaner_stopped))
-        .expect("start the cleaner's thread");
-    (stop, thread)
+    loops::spawn("ottla-cleaner", cleaner.run(cleaner_stopped)).expect("start the cleaner's thread");
+    (stop, running.expect("start the background thread"))
 }
 
 fn absolute(path: PathBuf) -> PathBuf {

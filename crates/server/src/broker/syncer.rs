@@ -10,9 +10,11 @@ use std::sync::Arc;
 
 use ottla_commit_log::SyncKind;
 use parking_lot::{Condvar, Mutex};
+use tokio::runtime::Handle;
 
 use super::partition::PartitionHandle;
 use crate::clock;
+use crate::loops;
 
 /// Threads per directory.
 const WORKERS_MAX: usize = 16;
@@ -61,6 +63,11 @@ impl Syncer {
             return;
         }
         state.waiting.push_back(Arc::clone(partition));
+        if let Some(runtime) = Handle::try_current().ok().filter(loops::is_one_thread) {
+            let syncer = Arc::clone(self);
+            runtime.spawn(async move { syncer.work_off() });
+            return;
+        }
         if state.idle >= state.waiting.len() || state.workers == WORKERS_MAX {
             self.requested.notify_one();
             return;
@@ -72,6 +79,12 @@ impl Syncer {
             .name("ottla-sync".to_owned())
             .spawn(move || syncer.work())
             .expect("start a sync thread");
+    }
+
+    /// Syncs whatever waits.
+    fn work_off(&self) {
+        let waiting = std::mem::take(&mut self.state.lock().waiting);
+        waiting.iter().for_each(sync);
     }
 
     fn work(&self) {

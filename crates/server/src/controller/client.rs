@@ -173,6 +173,7 @@ impl ControllerClient {
         let address = leader.address.as_ref().filter(|_| leader.leader != Some(self.0.node_id))?;
         let mut leaders = self.0.local.leader().clone();
         let result = tokio::select! {
+            biased;
             result = self.call(address, request) => result,
             _ = leaders.wait_for(|known| known.leader != leader.leader) => return None,
         };
@@ -210,6 +211,7 @@ impl ControllerClient {
         }
         let mut leaders = self.0.local.leader().clone();
         tokio::select! {
+            biased;
             changed = leaders.wait_for(|known| known != tried) => {
                 changed.map(drop).map_err(|_| ControllerError::Stopping)
             }

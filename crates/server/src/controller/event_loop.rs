@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI16, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,12 +18,13 @@ use ottla_metadata::{ReplayError, WriteOptions};
 use ottla_model::{LeaderEpoch, Millis, NodeId, Offset};
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_raft::{Outgoing, Token};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::handle::{Atomicity, ControllerError, Decision, Message, QuorumInfo, QuorumLeader, Release};
 use super::leadership::{Active, Intervals};
 use super::syncer::Syncer;
 use crate::clock;
+use crate::loops;
 use crate::metadata::MetadataLoader;
 use crate::quorum::snapshots::Snapshots;
 use crate::quorum::wire::Reply;
@@ -72,8 +73,8 @@ pub(super) struct ControllerThread {
     /// Requests of other nodes to the quorum that are not answered yet.
     pub waiting: BTreeMap<Token, oneshot::Sender<Reply>>,
     pub next_token: u64,
-    pub inbox: mpsc::Receiver<Message>,
-    pub self_sender: mpsc::Sender<Message>,
+    pub inbox: mpsc::UnboundedReceiver<Message>,
+    pub self_sender: mpsc::UnboundedSender<Message>,
     /// For ApiVersions.
     pub kraft_version: Arc<AtomicI16>,
     pub leader: watch::Sender<QuorumLeader>,
@@ -91,17 +92,21 @@ pub(super) struct ControllerThread {
 }
 
 impl ControllerThread {
-    pub fn run(mut self) -> Result<(), Fault> {
+    pub async fn run(mut self) -> Result<(), Fault> {
         loop {
             let timeout = Duration::from_millis((self.next_deadline() - clock::now()).max(0) as u64);
-            let next = match self.inbox.recv_timeout(timeout) {
+            let next = match loops::receive(&mut self.inbox, timeout).await {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return Ok(self.close(clock::now())?),
+                Err(RecvTimeoutError::Disconnected) => return Ok(self.close(clock::now()).await?),
             };
             let now = clock::now();
             if let Some(stopped) = self.pass(now, next)? {
-                self.close(now)?;
+                if let Some(syncer) = self.syncer.take() {
+                    syncer.end().await;
+                }
+                self.settle(now)?;
+                self.close(now).await?;
                 // Whoever waits may open the directory again: nothing of it is held any more.
                 drop(self);
                 let _ = stopped.send(());
@@ -120,8 +125,6 @@ impl ControllerThread {
         let (mut next, mut handled) = (first, 0);
         while let Some(message) = next.take() {
             if let Some(stopped) = self.handle(now, message)? {
-                self.syncer = None;
-                self.settle(now)?;
                 return Ok(Some(stopped));
             }
             handled += 1;
@@ -497,11 +500,11 @@ impl ControllerThread {
         }
     }
 
-    pub fn close(&mut self, now: Millis) -> Result<(), QuorumError> {
+    pub async fn close(&mut self, now: Millis) -> Result<(), QuorumError> {
         if let Some(active) = self.active.take() {
             active.abandon(ControllerError::Stopping);
         }
-        self.loader.close();
+        self.loader.close().await;
         self.driver.close(now)
     }
 }

@@ -1,7 +1,7 @@
 //! How requests reach the controller's thread, and how their answers come back.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI16, Ordering};
-use std::sync::{Arc, mpsc};
 
 use ottla_commit_log::SyncOutcome;
 use ottla_controller::{Controller, Outcome, kraft_version_refused};
@@ -36,7 +36,7 @@ use ottla_protocol::api::unregister_controller::{UnregisterControllerRequest, Un
 use ottla_protocol::api::update_features::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_raft::{Failure, Raft, Replicas, Request, RequestId, VoterSet};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::metadata::Publisher;
 use crate::quorum::snapshot::SnapshotId;
@@ -133,7 +133,7 @@ pub(super) enum Message {
 /// The way to the controller. Cheap to clone.
 #[derive(Clone)]
 pub struct ControllerHandle {
-    inbox: mpsc::Sender<Message>,
+    inbox: mpsc::UnboundedSender<Message>,
     kraft_version: Arc<AtomicI16>,
     leader: watch::Receiver<QuorumLeader>,
 }
@@ -150,7 +150,7 @@ macro_rules! requests {
 /// Each answers when its records are committed, published on this node, and on disk.
 impl ControllerHandle {
     pub(super) fn new(
-        inbox: mpsc::Sender<Message>,
+        inbox: mpsc::UnboundedSender<Message>,
         kraft_version: Arc<AtomicI16>,
         leader: watch::Receiver<QuorumLeader>,
     ) -> Self {

@@ -1,11 +1,11 @@
 //! Starting the thread that owns quorum, controller and images: from settings and directories to a running node.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicI16;
-use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use ottla_commit_log::{Disk, LogConfig, RealDisk, StorageError};
+use ottla_commit_log::{LogConfig, StorageError};
 use ottla_controller::ControllerConfig;
 use ottla_metadata::ReplayError;
 use ottla_model::{Millis, Offset, Uuid};
@@ -13,7 +13,7 @@ use ottla_protocol::Str;
 use ottla_raft::{
     Address, Identity, Outgoing, Part, RaftConfig, ReplicaKey, RequestId, VersionRange, Voter, VoterSet,
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::event_loop::{ControllerThread, Fault, RunAside};
 use super::handle::{ControllerHandle, Message, QuorumLeader};
@@ -21,6 +21,7 @@ use super::leadership::Intervals;
 use super::syncer::Syncer;
 use crate::clock;
 use crate::config::ServerConfig;
+use crate::loops;
 use crate::metadata::{MetadataHandle, MetadataLoader};
 use crate::quorum::peers::{Answered, Peers};
 use crate::quorum::snapshots::{SnapshotLimits, Snapshots};
@@ -75,8 +76,7 @@ impl From<Fault> for StartError {
 /// What the thread is given of the world around it.
 pub(super) struct Surroundings {
     pub now: Millis,
-    pub disk: Arc<dyn Disk>,
-    pub inbox: (mpsc::Sender<Message>, mpsc::Receiver<Message>),
+    pub inbox: (mpsc::UnboundedSender<Message>, mpsc::UnboundedReceiver<Message>),
     pub send_request: Box<dyn FnMut(Outgoing) + Send>,
     pub run_aside: RunAside,
 }
@@ -92,17 +92,15 @@ pub(super) struct Prepared {
 /// it leads when this returns, and everything that was in its log is published. Elsewhere the first image comes when
 /// a leader has told how much is committed.
 pub fn start(options: Options<'_>) -> Result<Running, StartError> {
-    let inbox = mpsc::channel();
+    let inbox = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Handle::current();
     let mut peers = peers(&options, &runtime, inbox.0.clone());
     let surroundings = Surroundings {
         now: clock::now(),
-        disk: Arc::new(RealDisk),
         inbox,
         send_request: Box::new(move |outgoing| peers.send(outgoing)),
         run_aside: Box::new(|work| {
-            let thread = std::thread::Builder::new().name("metadata-snapshot".into());
-            thread.spawn(move || work(clock::now())).map(drop)
+            loops::spawn("metadata-snapshot", async move { work(clock::now()) }).map(drop)
         }),
     };
     let Prepared { mut thread, controller, metadata } = prepare(&options, surroundings)?;
@@ -110,23 +108,19 @@ pub fn start(options: Options<'_>) -> Result<Running, StartError> {
         thread.syncer = Some(Syncer::spawn(thread.self_sender.clone()).map_err(StartError::Thread)?);
     }
     let (fault_sender, fault) = watch::channel(None);
-    std::thread::Builder::new()
-        .name("controller".into())
-        .spawn(move || {
-            // Those who act on images start tasks of the node's runtime.
-            let _inside = runtime.enter();
-            if let Err(fault) = thread.run() {
-                tracing::error!(%fault, "the controller stops");
-                fault_sender.send_replace(Some(fault.to_string()));
-            }
-        })
-        .map_err(StartError::Thread)?;
+    let run = async move {
+        if let Err(fault) = thread.run().await {
+            tracing::error!(%fault, "the controller stops");
+            fault_sender.send_replace(Some(fault.to_string()));
+        }
+    };
+    loops::spawn("controller", run).map_err(StartError::Thread)?;
     Ok(Running { controller, metadata, fault })
 }
 
 /// Everything but the thread itself.
 pub(super) fn prepare(options: &Options<'_>, surroundings: Surroundings) -> Result<Prepared, StartError> {
-    let Surroundings { now, disk, inbox: (inbox_sender, inbox), send_request, run_aside } = surroundings;
+    let Surroundings { now, inbox: (inbox_sender, inbox), send_request, run_aside } = surroundings;
     let config = options.config;
     let log_config = LogConfig {
         segment_bytes: config.metadata_log.segment_bytes.max(0) as u32,
@@ -134,6 +128,7 @@ pub(super) fn prepare(options: &Options<'_>, surroundings: Surroundings) -> Resu
         ..LogConfig::metadata_log()
     };
     let log_dir = &options.directories.metadata.log_dir;
+    let disk = log_dir.shared_disk();
     let log = log_dir.open_metadata_log(log_config, now)?;
     let configured_voters = configured_voters(config);
     let raft = raft_config(options);
@@ -221,7 +216,11 @@ fn raft_config(options: &Options<'_>) -> RaftConfig {
     }
 }
 
-fn peers(options: &Options<'_>, runtime: &tokio::runtime::Handle, inbox: mpsc::Sender<Message>) -> Peers {
+fn peers(
+    options: &Options<'_>,
+    runtime: &tokio::runtime::Handle,
+    inbox: mpsc::UnboundedSender<Message>,
+) -> Peers {
     let config = options.config;
     let asker = Asker {
         cluster_id: Str::from(options.directories.cluster_id.as_str()),

@@ -1,11 +1,12 @@
 //! The controller's thread without a thread: whoever drives it says when it runs and what time it is. It is the loop
 //! that ships, so that a simulator of many nodes in one thread shows what the nodes themselves do.
 
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 
-use ottla_commit_log::{Disk, LogView, SyncJob};
+use ottla_commit_log::{LogView, SyncJob};
 use ottla_model::Millis;
 use ottla_raft::{Failure, Outgoing, Raft, RequestId};
+use tokio::sync::mpsc;
 
 use super::event_loop::{Aside, ControllerThread, Fault};
 use super::handle::{ControllerHandle, Message};
@@ -20,23 +21,22 @@ pub struct Stepped {
     /// Its requests are handled by the next pass.
     pub controller: ControllerHandle,
     pub metadata: MetadataHandle,
-    inbox: mpsc::Sender<Message>,
+    inbox: mpsc::UnboundedSender<Message>,
     requests: Arc<Mutex<Vec<Outgoing>>>,
     aside: Arc<Mutex<Vec<Aside>>>,
-    syncs: mpsc::Receiver<SyncJob>,
+    syncs: mpsc::UnboundedReceiver<SyncJob>,
 }
 
 impl Stepped {
     /// Opens what is on the disk and takes part from now on.
-    pub fn open(options: &Options<'_>, disk: Arc<dyn Disk>, now: Millis) -> Result<Self, StartError> {
-        let inbox = mpsc::channel();
+    pub fn open(options: &Options<'_>, now: Millis) -> Result<Self, StartError> {
+        let inbox = mpsc::unbounded_channel();
         let sender = inbox.0.clone();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let aside = Arc::new(Mutex::new(Vec::new()));
         let (sent, put_aside) = (Arc::clone(&requests), Arc::clone(&aside));
         let surroundings = Surroundings {
             now,
-            disk,
             inbox,
             send_request: Box::new(move |outgoing| push(&sent, outgoing)),
             run_aside: Box::new(move |work| {
@@ -71,7 +71,7 @@ impl Stepped {
     }
 
     /// A sync that was ordered and is to be done, now or later, with [`Self::sync`].
-    pub fn take_sync(&self) -> Option<SyncJob> {
+    pub fn take_sync(&mut self) -> Option<SyncJob> {
         self.syncs.try_recv().ok()
     }
 

@@ -1,52 +1,50 @@
 //! The thread that syncs the metadata log, so that a slow disk keeps nobody from being answered.
 
-use std::sync::mpsc;
-use std::thread::JoinHandle;
-
 use ottla_commit_log::SyncJob;
+use tokio::sync::mpsc;
 
 use super::handle::Message;
+use crate::loops::{self, Loop};
 
-/// Hands jobs to the thread; ends it, with the job under way done, when dropped.
+/// Hands jobs to the thread, which ends when this is dropped.
 pub(super) struct Syncer {
     /// No job is under way.
     pub is_idle: bool,
-    jobs: Option<mpsc::Sender<SyncJob>>,
-    thread: Option<JoinHandle<()>>,
+    jobs: mpsc::UnboundedSender<SyncJob>,
+    thread: Option<Loop>,
 }
 
 impl Syncer {
     /// Outcomes go to `inbox`.
-    pub fn spawn(inbox: mpsc::Sender<Message>) -> std::io::Result<Self> {
-        let (jobs, to_do) = mpsc::channel::<SyncJob>();
-        let thread = std::thread::Builder::new().name("metadata-sync".into()).spawn(move || {
-            for job in to_do {
+    pub fn spawn(inbox: mpsc::UnboundedSender<Message>) -> std::io::Result<Self> {
+        let (jobs, mut to_do) = mpsc::unbounded_channel::<SyncJob>();
+        let thread = loops::spawn("metadata-sync", async move {
+            while let Some(job) = to_do.recv().await {
                 // Whoever asked may have ended; it syncs again before it closes the log.
                 let _ = inbox.send(Message::Synced(job.run()));
             }
         })?;
-        Ok(Self { is_idle: true, jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self { is_idle: true, jobs, thread: Some(thread) })
     }
 
     /// Without a thread: the jobs come out of the receiver, and whoever runs them says [`Message::Synced`].
-    pub fn by_hand() -> (Self, mpsc::Receiver<SyncJob>) {
-        let (jobs, to_do) = mpsc::channel();
-        (Self { is_idle: true, jobs: Some(jobs), thread: None }, to_do)
+    pub fn by_hand() -> (Self, mpsc::UnboundedReceiver<SyncJob>) {
+        let (jobs, to_do) = mpsc::unbounded_channel();
+        (Self { is_idle: true, jobs, thread: None }, to_do)
     }
 
     pub fn start(&mut self, job: SyncJob) {
         self.is_idle = false;
-        if let Some(jobs) = &self.jobs {
-            jobs.send(job).expect("the thread ends after its sender");
-        }
+        // Without a thread nobody may be there to take it.
+        let _ = self.jobs.send(job);
     }
-}
 
-impl Drop for Syncer {
-    fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+    /// Ends the thread, with the job under way done.
+    pub async fn end(self) {
+        let Self { jobs, thread, .. } = self;
+        drop(jobs);
+        if let Some(thread) = thread {
+            thread.ended().await;
         }
     }
 }

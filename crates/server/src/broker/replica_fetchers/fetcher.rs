@@ -156,6 +156,7 @@ impl Fetcher {
         }
         let due = self.session.next_due();
         tokio::select! {
+            biased;
             () = self.inbox.told.notified() => {}
             () = sleep_until(due), if due.is_some() => {}
         }
