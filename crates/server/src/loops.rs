@@ -48,8 +48,8 @@ pub fn is_one_thread(runtime: &Handle) -> bool {
     runtime.runtime_flavor() == RuntimeFlavor::CurrentThread
 }
 
-/// Starts a loop. Must be called inside a runtime, in which the loop may start tasks; of what a loop awaits only channels
-/// and [`receive`] work on its own thread.
+/// Starts a loop. Must be called inside a runtime, in which the loop may start tasks. It may await channels and
+/// [`receive`], and no timers.
 pub fn spawn(name: &str, work: impl Future<Output = ()> + Send + 'static) -> io::Result<Loop> {
     let (end, ended) = oneshot::channel();
     let work = async move {

@@ -105,8 +105,8 @@ impl Node {
 }
 
 impl RunningNode {
-    /// Starts a node on formatted directories. A broker comes back when a controller has taken it in. In a runtime of one
-    /// thread everything is a task of it, waits for the disk included.
+    /// Starts a node on formatted directories. A broker comes back when a controller has taken it in. In a runtime of
+    /// one thread everything is a task of it, waits for the disk included.
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
         Self::start_in(Environment::default(), config).await
     }

@@ -133,7 +133,7 @@ impl Cleaner {
                 // When the node stops the rest is done at full speed.
                 let until = Instant::now() + ahead;
                 while Instant::now() < until && !is_stopped(stop) {
-                    std::thread::sleep(ahead.min(STOP_CHECK_INTERVAL));
+                    std::thread::park_timeout(ahead.min(STOP_CHECK_INTERVAL));
                 }
             }
         };
