@@ -35,11 +35,12 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "transport",
         ],
     ),
-    ("cli", &["model", "protocol", "record", "metadata", "commit-log", "server"]),
+    ("client", &["model", "protocol", "record", "transport"]),
+    ("cli", &["model", "protocol", "record", "metadata", "commit-log", "server", "client"]),
     ("sim", &["model", "protocol", "record", "raft", "metadata", "commit-log", "server"]),
     ("scenario", &[]),
-    ("bench", &["model", "protocol", "record", "e2e"]),
-    ("e2e", &["model", "protocol", "record"]),
+    ("bench", &["model", "protocol", "record", "client", "e2e"]),
+    ("e2e", &["model", "protocol", "record", "client"]),
     ("xtask", &["model", "protocol", "bench"]),
 ];
 

@@ -1,0 +1,198 @@
+//! The settings of a client: Kafka's names, checked when they are set.
+//!
+//! One [`ClientConfig`] may serve producers, consumers and admin clients alike; each reads what concerns it.
+
+pub mod properties;
+mod table;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+pub use table::{Kind, SETTINGS, Setting, setting};
+
+/// A setting that cannot be: what it is, and what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    #[error("there is no setting {name}; {hint}")]
+    Unknown { name: String, hint: String },
+    #[error("{name}={value}: must be {allowed}")]
+    Invalid { name: String, value: String, allowed: String },
+    #[error("cannot read {path}: {reason}")]
+    File { path: String, reason: String },
+}
+
+/// Settings by Kafka's names. What is not set has the default of Apache Kafka's Java clients.
+///
+/// ```
+/// use ottla_client::ClientConfig;
+///
+/// let config = ClientConfig::from_pairs([("bootstrap.servers", "localhost:9092"), ("linger.ms", "20")])?;
+/// assert_eq!(config.int("linger.ms"), 20);
+/// assert_eq!(config.int("batch.size"), 16384);
+/// assert!(ClientConfig::from_pairs([("linger", "20")]).unwrap_err().to_string().contains("linger.ms"));
+/// # Ok::<(), ottla_client::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientConfig {
+    values: BTreeMap<&'static str, String>,
+}
+
+impl ClientConfig {
+    /// Defaults, and where brokers are found first: `host:port`, several of them separated by commas.
+    pub fn new(bootstrap_servers: &str) -> Self {
+        Self { values: BTreeMap::from([("bootstrap.servers", bootstrap_servers.to_owned())]) }
+    }
+
+    /// Settings by name, later ones overriding earlier ones.
+    pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        for (name, value) in pairs {
+            config.set(name.as_ref(), value.as_ref())?;
+        }
+        Ok(config)
+    }
+
+    /// The text of a Java properties file.
+    pub fn from_properties(text: &str) -> Result<Self, ConfigError> {
+        Self::from_pairs(properties::parse(text))
+    }
+
+    /// A Java properties file.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::File {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        })?;
+        Self::from_properties(&text)
+    }
+
+    /// Sets one value.
+    ///
+    /// Errors: [`ConfigError::Unknown`] for a name that no client knows, [`ConfigError::Invalid`] for a value that is
+    /// not allowed.
+    pub fn set(&mut self, name: &str, value: impl ToString) -> Result<&mut Self, ConfigError> {
+        let setting = setting(name).ok_or_else(|| unknown(name))?;
+        let value = value.to_string();
+        let value = value.trim();
+        check(setting, value)?;
+        self.values.insert(setting.name, value.to_owned());
+        Ok(self)
+    }
+
+    /// As [`Self::set`], in a chain.
+    pub fn with(mut self, name: &str, value: impl ToString) -> Result<Self, ConfigError> {
+        self.set(name, value)?;
+        Ok(self)
+    }
+
+    /// Whether a value was set, be it the default.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// The value as text; empty where there is none.
+    ///
+    /// # Panics
+    /// As all getters: for a name that is not in the table, which is a mistake of the program.
+    pub fn text(&self, name: &str) -> &str {
+        let setting = setting(name).unwrap_or_else(|| panic!("no setting {name}"));
+        self.values.get(name).map_or(setting.default, String::as_str)
+    }
+
+    pub fn int(&self, name: &str) -> i64 {
+        self.text(name).parse().unwrap_or_else(|_| panic!("{name} is no number"))
+    }
+
+    /// A number of milliseconds.
+    pub fn millis(&self, name: &str) -> Duration {
+        Duration::from_millis(self.int(name).max(0) as u64)
+    }
+
+    pub fn bool(&self, name: &str) -> bool {
+        self.text(name).eq_ignore_ascii_case("true")
+    }
+
+    /// The parts of a list.
+    pub fn list(&self, name: &str) -> Vec<&str> {
+        self.text(name).split(',').map(str::trim).filter(|part| !part.is_empty()).collect()
+    }
+}
+
+fn check(setting: &Setting, value: &str) -> Result<(), ConfigError> {
+    let allowed = match setting.kind {
+        Kind::Bool if matches!(&value.to_ascii_lowercase()[..], "true" | "false") => return Ok(()),
+        Kind::Bool => "true or false".to_owned(),
+        Kind::Int(min, max) => match value.parse::<i64>() {
+            Ok(number) if (min..=max).contains(&number) => return Ok(()),
+            _ if max == i64::MAX => format!("a number of at least {min}"),
+            _ => format!("a number from {min} to {max}"),
+        },
+        Kind::OneOf(words) if words.contains(&value) => return Ok(()),
+        Kind::OneOf([word]) => format!("{word}: {}", setting.doc),
+        Kind::OneOf(words) => format!("one of {}", words.join(", ")),
+        Kind::Text | Kind::List => return Ok(()),
+    };
+    Err(ConfigError::Invalid { name: setting.name.into(), value: value.into(), allowed })
+}
+
+/// Names that share a word with the wrong one, the likest first.
+fn unknown(name: &str) -> ConfigError {
+    let words: Vec<&str> = name.split(['.', '_', '-']).filter(|word| word.len() > 1).collect();
+    let mut near: Vec<(usize, &str)> = SETTINGS
+        .iter()
+        .map(|row| {
+            (words.iter().filter(|word| row.name.split('.').any(|part| part == **word)).count(), row.name)
+        })
+        .filter(|(shared, _)| *shared > 0)
+        .collect();
+    near.sort_by_key(|(shared, name)| (std::cmp::Reverse(*shared), *name));
+    near.truncate(5);
+    let hint = match near.is_empty() {
+        true => {
+            let all: Vec<&str> = SETTINGS.iter().map(|row| row.name).collect();
+            format!("there are {}", all.join(", "))
+        }
+        false => {
+            let near: Vec<&str> = near.into_iter().map(|(_, name)| name).collect();
+            format!("did you mean {}?", near.join(", "))
+        }
+    };
+    ConfigError::Unknown { name: name.into(), hint }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_allowed_and_names_are_unique() {
+        for (i, row) in SETTINGS.iter().enumerate() {
+            assert_eq!(check(row, row.default), Ok(()), "{}", row.name);
+            assert!(!SETTINGS[..i].iter().any(|earlier| earlier.name == row.name), "{} twice", row.name);
+        }
+    }
+
+    #[test]
+    fn wrong_settings_say_what_is_allowed() {
+        let error = |name, value| ClientConfig::default().set(name, value).unwrap_err().to_string();
+        assert_eq!(error("acks", "2"), "acks=2: must be one of all, -1, 0, 1");
+        assert_eq!(error("linger.ms", "soon"), "linger.ms=soon: must be a number of at least 0");
+        assert_eq!(error("batch.size", "-1"), "batch.size=-1: must be a number from 0 to 2147483647");
+        assert!(error("security.protocol", "SASL_SSL").contains("not there yet"));
+        assert!(error("bootstrap.serverz", "a:1").contains("did you mean bootstrap.servers?"));
+        assert!(error("nonsense", "1").contains("there are bootstrap.servers, "));
+    }
+
+    #[test]
+    fn values_have_types() {
+        let config = ClientConfig::from_properties("bootstrap.servers = a:1, b:2,\nlinger.ms=7").unwrap();
+        assert_eq!(config.list("bootstrap.servers"), ["a:1", "b:2"]);
+        assert_eq!(config.millis("linger.ms"), Duration::from_millis(7));
+        assert!(config.bool("enable.idempotence") && !config.is_set("enable.idempotence"));
+        assert_eq!(config.text("group.id"), "");
+    }
+}

@@ -1,0 +1,22 @@
+//! A Kafka client that works against Ottla and Apache Kafka alike.
+//!
+//! Settings take Kafka's names ([`ClientConfig`]); a [`Client`] is the network handle that everything else uses. All
+//! sockets and timers of a client live on one thread of its own: async functions here run on any executor, and
+//! [`blocking::block_on`] runs them on none.
+//!
+//! The crate is a shell around plain state: [`state`] decides and knows no sockets, tasks or clocks; what is beside it
+//! does the I/O.
+
+pub mod blocking;
+pub mod client;
+pub mod config;
+mod error;
+mod record;
+pub mod state;
+
+pub use client::{CallOptions, Client, CoordinatorKey, Lane, Target};
+pub use config::{ClientConfig, ConfigError};
+pub use error::{Error, Result};
+pub use ottla_model as model;
+pub use ottla_protocol as protocol;
+pub use record::{Header, Record, RecordMetadata};

@@ -1,0 +1,240 @@
+//! What is known of the cluster: brokers, topics, leaders. Immutable snapshots; an update makes the next one.
+//!
+//! Invariant: within one incarnation of a topic (one topic id) a partition's leader epoch never goes back, whichever
+//! broker answered (KIP-320, KIP-516, KIP-951).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use ottla_model::{ErrorCode, LeaderEpoch, NodeId, Uuid};
+use ottla_protocol::api::metadata::{MetadataResponse, MetadataResponsePartition, MetadataResponseTopic};
+
+/// Where a broker listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    pub id: NodeId,
+    pub host: Arc<str>,
+    pub port: u16,
+    pub rack: Option<Arc<str>>,
+}
+
+/// A topic as the cluster last described it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TopicMetadata {
+    pub name: Arc<str>,
+    /// [`Uuid::ZERO`] from brokers that know no ids.
+    pub id: Uuid,
+    pub is_internal: bool,
+    /// Why the topic cannot be used; `partitions` may be empty then.
+    pub error: Option<ErrorCode>,
+    /// By index.
+    pub partitions: Vec<PartitionMetadata>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartitionMetadata {
+    pub leader: Option<NodeId>,
+    pub leader_epoch: LeaderEpoch,
+    pub replicas: Vec<NodeId>,
+    pub isr: Vec<NodeId>,
+    pub offline: Vec<NodeId>,
+    pub error: Option<ErrorCode>,
+}
+
+impl Default for PartitionMetadata {
+    fn default() -> Self {
+        let (replicas, isr, offline) = Default::default();
+        let error = Some(ErrorCode::UnknownTopicOrPartition);
+        Self { leader: None, leader_epoch: LeaderEpoch::NONE, replicas, isr, offline, error }
+    }
+}
+
+/// A snapshot of the cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Metadata {
+    pub cluster_id: Option<Arc<str>>,
+    pub controller: Option<NodeId>,
+    pub brokers: BTreeMap<NodeId, Broker>,
+    pub topics: HashMap<Arc<str>, Arc<TopicMetadata>, foldhash::fast::RandomState>,
+}
+
+impl Metadata {
+    pub fn topic(&self, name: &str) -> Option<&Arc<TopicMetadata>> {
+        self.topics.get(name)
+    }
+
+    pub fn topic_by_id(&self, id: Uuid) -> Option<&Arc<TopicMetadata>> {
+        self.topics.values().find(|topic| topic.id == id && !id.is_zero())
+    }
+
+    pub fn partition(&self, topic: &str, partition: i32) -> Option<&PartitionMetadata> {
+        self.topic(topic)?.partitions.get(usize::try_from(partition).ok()?)
+    }
+
+    pub fn broker(&self, id: NodeId) -> Option<&Broker> {
+        self.brokers.get(&id)
+    }
+
+    /// The snapshot after an answer. Brokers are replaced; of topics those in `wanted` are kept (`None`: all that the
+    /// answer has), an answer without them leaves what was known.
+    #[must_use]
+    pub fn updated(&self, answer: &MetadataResponse, wanted: impl Fn(&str) -> bool) -> Self {
+        let brokers = answer.brokers.iter().map(|broker| {
+            let id = NodeId(broker.node_id);
+            let rack = broker.rack.as_ref().map(|rack| Arc::from(rack.as_str()));
+            (id, Broker { id, host: broker.host.as_str().into(), port: broker.port as u16, rack })
+        });
+        let mut next = Self {
+            cluster_id: answer.cluster_id.as_ref().map(|id| Arc::from(id.as_str())),
+            controller: (answer.controller_id >= 0).then_some(NodeId(answer.controller_id)),
+            brokers: brokers.collect(),
+            topics: self.topics.iter().filter(|(name, _)| wanted(name)).map(clone_pair).collect(),
+        };
+        for topic in &answer.topics {
+            let Some(name) = topic.name.as_ref().filter(|name| wanted(name)) else { continue };
+            let name: Arc<str> = self
+                .topics
+                .get_key_value(name.as_str())
+                .map_or_else(|| name.as_str().into(), |(name, _)| name.clone());
+            let known = self.topics.get(&name);
+            next.topics.insert(name.clone(), Arc::new(merge(name, known.map(|known| &**known), topic)));
+        }
+        next
+    }
+
+    /// The snapshot after a broker has named the new leader of a partition (KIP-951); `None` if that is no news.
+    #[must_use]
+    pub fn with_leader(
+        &self,
+        topic: &str,
+        partition: i32,
+        leader: NodeId,
+        epoch: LeaderEpoch,
+        endpoint: Option<Broker>,
+    ) -> Option<Self> {
+        let known = self.partition(topic, partition)?;
+        let reachable = endpoint.is_some() || self.brokers.contains_key(&leader);
+        if epoch <= known.leader_epoch || !leader.is_some() || !reachable {
+            return None;
+        }
+        let mut next = self.clone();
+        let entry = Arc::make_mut(next.topics.get_mut(topic)?);
+        let partition = entry.partitions.get_mut(usize::try_from(partition).ok()?)?;
+        partition.leader = Some(leader);
+        partition.leader_epoch = epoch;
+        partition.error = None;
+        if let Some(endpoint) = endpoint {
+            next.brokers.insert(leader, endpoint);
+        }
+        Some(next)
+    }
+}
+
+fn clone_pair((name, topic): (&Arc<str>, &Arc<TopicMetadata>)) -> (Arc<str>, Arc<TopicMetadata>) {
+    (Arc::clone(name), Arc::clone(topic))
+}
+
+fn merge(name: Arc<str>, known: Option<&TopicMetadata>, topic: &MetadataResponseTopic) -> TopicMetadata {
+    let error = ErrorCode::from_code(topic.error_code).unwrap_or(ErrorCode::UnknownServerError);
+    // A topic deleted and made anew counts from the beginning.
+    let known = known.filter(|known| known.id == topic.topic_id);
+    let mut partitions: Vec<PartitionMetadata> = Vec::new();
+    for partition in &topic.partitions {
+        let Ok(index) = usize::try_from(partition.partition_index) else { continue };
+        // Indexes are dense; one far beyond the answer's length is no partition.
+        if index >= topic.partitions.len() {
+            continue;
+        }
+        if partitions.len() <= index {
+            partitions.resize_with(index + 1, PartitionMetadata::default);
+        }
+        let known = known.and_then(|known| known.partitions.get(index));
+        partitions[index] = merge_partition(known, partition);
+    }
+    TopicMetadata {
+        name,
+        id: topic.topic_id,
+        is_internal: topic.is_internal,
+        error: (error != ErrorCode::None).then_some(error),
+        partitions,
+    }
+}
+
+fn merge_partition(
+    known: Option<&PartitionMetadata>,
+    partition: &MetadataResponsePartition,
+) -> PartitionMetadata {
+    let epoch = LeaderEpoch(partition.leader_epoch);
+    if let Some(known) = known
+        && epoch.is_some()
+        && epoch < known.leader_epoch
+    {
+        return known.clone();
+    }
+    let error = ErrorCode::from_code(partition.error_code).unwrap_or(ErrorCode::UnknownServerError);
+    let nodes = |ids: &[i32]| ids.iter().copied().map(NodeId).collect();
+    PartitionMetadata {
+        leader: (partition.leader_id >= 0).then_some(NodeId(partition.leader_id)),
+        leader_epoch: epoch,
+        replicas: nodes(&partition.replica_nodes),
+        isr: nodes(&partition.isr_nodes),
+        offline: nodes(&partition.offline_replicas),
+        error: (error != ErrorCode::None).then_some(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::api::metadata::MetadataResponseBroker;
+
+    use super::*;
+
+    fn answer(id: u128, epoch: i32, leader: i32) -> MetadataResponse {
+        let broker = |node_id| MetadataResponseBroker { node_id, host: "h".into(), port: 9092, rack: None };
+        let partition =
+            MetadataResponsePartition { leader_id: leader, leader_epoch: epoch, ..Default::default() };
+        let topic = MetadataResponseTopic {
+            name: Some("t".into()),
+            topic_id: Uuid::from_u128(id),
+            partitions: vec![partition],
+            ..Default::default()
+        };
+        MetadataResponse { brokers: vec![broker(1), broker(2)], topics: vec![topic], ..Default::default() }
+    }
+
+    fn leader(metadata: &Metadata) -> (i32, i32) {
+        let partition = metadata.partition("t", 0).unwrap();
+        (partition.leader.unwrap().0, partition.leader_epoch.0)
+    }
+
+    #[test]
+    fn epochs_never_go_back_within_a_topic_id() {
+        let metadata = Metadata::default().updated(&answer(7, 5, 1), |_| true);
+        assert_eq!(leader(&metadata), (1, 5));
+        assert_eq!(leader(&metadata.updated(&answer(7, 4, 2), |_| true)), (1, 5));
+        assert_eq!(leader(&metadata.updated(&answer(7, 6, 2), |_| true)), (2, 6));
+        assert_eq!(leader(&metadata.updated(&answer(8, 0, 2), |_| true)), (2, 0));
+        assert!(metadata.updated(&answer(7, 6, 2), |_| false).topics.is_empty());
+    }
+
+    #[test]
+    fn a_named_leader_counts_if_it_is_newer_and_reachable() {
+        let metadata = Metadata::default().updated(&answer(7, 5, 1), |_| true);
+        assert_eq!(metadata.with_leader("t", 0, NodeId(2), LeaderEpoch(5), None), None);
+        assert_eq!(metadata.with_leader("t", 0, NodeId(3), LeaderEpoch(6), None), None);
+        assert_eq!(metadata.with_leader("t", 1, NodeId(2), LeaderEpoch(6), None), None);
+        let endpoint = Broker { id: NodeId(3), host: "new".into(), port: 1, rack: None };
+        let next = metadata.with_leader("t", 0, NodeId(3), LeaderEpoch(6), Some(endpoint)).unwrap();
+        assert_eq!(leader(&next), (3, 6));
+        assert_eq!(&*next.broker(NodeId(3)).unwrap().host, "new");
+        assert_eq!(leader(&next.updated(&answer(7, 5, 1), |_| true)), (3, 6));
+    }
+
+    #[test]
+    fn an_answer_with_absurd_indexes_allocates_nothing() {
+        let mut absurd = answer(7, 5, 1);
+        absurd.topics[0].partitions[0].partition_index = i32::MAX;
+        assert!(Metadata::default().updated(&absurd, |_| true).topic("t").unwrap().partitions.is_empty());
+    }
+}

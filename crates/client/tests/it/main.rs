@@ -1,0 +1,4 @@
+//! The client against nodes in this process, and against what is no Kafka broker.
+
+mod foundation;
+mod node;
