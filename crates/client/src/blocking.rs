@@ -13,7 +13,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Runs a future of this crate to its end. Must not be called on an executor's thread, whose other tasks would wait too.
+/// Runs a future of this crate to its end. Not to be called on an executor's thread, whose other tasks would wait too.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
