@@ -12,7 +12,7 @@ use bytes::Bytes;
 use ottla_model::ErrorCode;
 use ottla_protocol::api::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
 use ottla_protocol::{ApiKey, Decoder, Segment, Str, Versions, decode_response, encode_request};
-use ottla_transport::{Budget, BufferPool, ConnectionLimits, RpcChannel};
+use ottla_transport::{Budget, BufferPool, ConnectionLimits, RpcChannel, Tcp};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -165,7 +165,8 @@ impl NodeTask {
         let timeout = self.shared.setup_timeout;
         let deadline = Instant::now() + timeout;
         let (pool, budget) = (Arc::clone(&self.shared.pool), Arc::clone(&self.shared.budget));
-        let channel = RpcChannel::connect(&self.host, self.port, timeout, self.shared.limits, pool, budget);
+        let channel =
+            RpcChannel::connect(&Tcp, &self.host, self.port, timeout, self.shared.limits, pool, budget);
         let mut channel = channel.await.map_err(|error| match error.kind() {
             std::io::ErrorKind::TimedOut => {
                 self.disconnected(format_args!("not connected within {} ms", timeout.as_millis()))
