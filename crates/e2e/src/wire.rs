@@ -243,6 +243,17 @@ impl Connection {
         Ok(())
     }
 
+    /// The error of a consumer's Fetch (version 4) from an offset on.
+    pub fn fetch_error(&mut self, topic: &str, partition: i32, offset: i64) -> Result<i16> {
+        let body = Body::new().i32(-1).i32(100).i32(1).i32(1 << 20).i8(0);
+        let body = body.i32(1).string(topic).i32(1).i32(partition).i64(offset).i32(1 << 20);
+        let answer = self.ask(&request(1, 4, 7, Header::Plain, body))?;
+        let mut cursor = Cursor(&answer);
+        let (_throttle, _topics, _name) = (cursor.i32()?, cursor.i32()?, cursor.string()?);
+        let (_partitions, _partition, error) = (cursor.i32()?, cursor.i32()?, cursor.i16()?);
+        Ok(error)
+    }
+
     /// Asks for the end offset until the partition's leader knows that it is one.
     fn await_leader(&mut self, topic: &str, partition: i32) -> Result<()> {
         let body = Body::new().i32(-1).i32(1).string(topic).i32(1).i32(partition).i64(-1);

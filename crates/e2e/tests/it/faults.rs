@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use ottla_e2e::cluster::{Cluster, Shape};
+use ottla_e2e::cluster::{Cluster, PATIENCE, Shape, pause};
 use ottla_e2e::disk::Disk;
 use ottla_e2e::load::Load;
 use ottla_e2e::network::CLIENTS;
@@ -20,11 +20,15 @@ use crate::Named;
 
 pub const TESTS: &[Named] = &[
     ("nemesis", || nemesis(&named_brands()?.unwrap_or(vec![Brand::candidate(); 3]), DECK.len())),
+    ("deposed_leader", deposed_leader),
     ("mixed_brands", || nemesis(&[Brand::candidate(), Brand::Apache, Brand::Apache43], 6)),
 ];
 
 const TOPIC: &str = "nemesis";
 const OFFSETS: &str = "__consumer_offsets";
+
+const OFFSET_OUT_OF_RANGE: i16 = 1;
+const NOT_LEADER_OR_FOLLOWER: i16 = 6;
 
 /// Longer than the session of a broker and than the fetch timeout of a quorum.
 const OVER_THE_SESSION: Duration = Duration::from_millis(4500);
@@ -341,6 +345,45 @@ fn strike(cluster: &mut Cluster, fault: Fault, chance: &mut Chance, load: &mut L
     }
 }
 
+/// A leader that the other nodes do not hear any more, and consumers do: of an offset behind its log's end, which its
+/// successor may have written, it does not say that there is none. A consumer would begin anew and commit that: its
+/// group went back. (Apache Kafka's leader says so.) It is the active controller, which goes on for a time to take its
+/// own heartbeats.
+fn deposed_leader() -> Result<()> {
+    let mut cluster = Cluster::start(&Shape::of(&[Brand::candidate(); 3]))?;
+    cluster.create_topic(TOPIC, 3, 3)?;
+    let leader = cluster.active_controller()?;
+    let ours = cluster.metadata()?.partitions.into_iter().find(|(_, state)| state.leader == leader);
+    let ((_, partition), _) = ours.context("each node leads a partition")?;
+    let (address, others) = (cluster.node(leader).address(), cluster.others(leader));
+    let ask = || Connection::open(address, Duration::from_secs(5))?.fetch_error(TOPIC, partition, 1000);
+    let deadline = Instant::now() + PATIENCE;
+    while ask()? != OFFSET_OUT_OF_RANGE {
+        ensure!(Instant::now() < deadline, "node {leader} does not lead {TOPIC}-{partition}");
+        pause();
+    }
+    cluster.cut(&[leader], &others)?;
+    cluster.cut(&others, &[leader])?;
+    let elsewhere = cluster.node(others[0]).address();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let metadata = Connection::open(elsewhere, Duration::from_secs(5))?.metadata()?;
+        if metadata.partitions[&(TOPIC.into(), partition)].leader != leader {
+            break;
+        }
+        ensure!(Instant::now() < deadline, "nobody takes over from node {leader}");
+        pause();
+    }
+    let error = ask()?;
+    let right = match Brand::candidate() {
+        Brand::Ottla => NOT_LEADER_OR_FOLLOWER,
+        Brand::Apache | Brand::Apache43 => OFFSET_OUT_OF_RANGE,
+    };
+    ensure!(error == right, "a deposed leader answers error {error}");
+    cluster.network().heal()?;
+    cluster.await_in_sync()
+}
+
 fn await_isr(cluster: &mut Cluster, partition: i32, size: usize) -> Result<()> {
     await_state(cluster, partition, |state| state.isr.len() <= size)
 }
@@ -354,14 +397,14 @@ fn await_state(
     partition: i32,
     wanted: impl Fn(&ottla_e2e::wire::Replicas) -> bool,
 ) -> Result<()> {
-    let deadline = Instant::now() + ottla_e2e::cluster::PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let state = cluster.partition(TOPIC, partition)?;
         if wanted(&state) {
             return Ok(());
         }
         ensure!(Instant::now() < deadline, "{TOPIC}-{partition} stays {state:?}");
-        ottla_e2e::cluster::pause();
+        pause();
     }
 }
 
