@@ -14,8 +14,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_controller::{ControllerConfig, RECORDS_PER_BATCH_MAX};
+use ottla_metadata::features::MetadataVersion;
 use ottla_metadata::{ReplayError, WriteOptions};
 use ottla_model::{LeaderEpoch, Millis, NodeId, Offset};
+use ottla_protocol::EncodeError;
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_raft::{Outgoing, Token};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -287,10 +289,7 @@ impl ControllerThread {
     pub fn append(&mut self, now: Millis, records: Vec<MetadataRecord>) -> Result<(), Fault> {
         let Some(active) = self.active.as_mut().filter(|_| !records.is_empty()) else { return Ok(()) };
         let version = active.controller.image().metadata_version();
-        let values: Vec<Bytes> = records
-            .iter()
-            .map(|record| record.encode(version.record_version(record)))
-            .collect::<Result<_, _>>()?;
+        let values = encode(version, &records)?;
         active.controller.replay(now, self.driver.raft().end().offset, &records)?;
         active.last_append = now;
         let is_no_op = records.iter().all(|record| matches!(record, MetadataRecord::NoOp(_)));
@@ -433,10 +432,7 @@ impl ControllerThread {
         if open_transaction {
             // The controller's image is the one before the transaction; the end of it is for the loaders.
             let version = active.controller.image().metadata_version();
-            let values: Vec<Bytes> = records
-                .iter()
-                .map(|record| record.encode(version.record_version(record)))
-                .collect::<Result<_, _>>()?;
+            let values = encode(version, &records)?;
             if self.driver.append(now, records, &values)?.is_ok() {
                 self.active = Some(active);
             }
@@ -470,9 +466,7 @@ impl ControllerThread {
         let write = Box::new(move |now| {
             let version = image.metadata_version();
             let records = image.write(&WriteOptions { metadata_version: version });
-            let values: Result<Vec<Bytes>, _> =
-                records.iter().map(|record| record.encode(version.record_version(record))).collect();
-            let written = values
+            let written = encode(version, &records)
                 .map_err(crate::quorum::snapshot::SnapshotError::from)
                 .and_then(|values| job.run(now, values.into_iter()));
             match &written {
@@ -507,4 +501,9 @@ impl ControllerThread {
         self.loader.close().await;
         self.driver.close(now)
     }
+}
+
+/// Records as they stand in the metadata log at `version`.
+fn encode(version: MetadataVersion, records: &[MetadataRecord]) -> Result<Vec<Bytes>, EncodeError> {
+    records.iter().map(|record| record.encode(version.record_version(record))).collect()
 }

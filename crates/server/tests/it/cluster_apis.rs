@@ -1,8 +1,10 @@
 //! What the active controller answers, asked over sockets of both kinds of listeners.
 
+use std::io::Write;
 use std::time::Duration;
 
-use ottla_model::ErrorCode;
+use bytes::Bytes;
+use ottla_model::{ErrorCode, Uuid};
 use ottla_protocol::Str;
 use ottla_protocol::api::alter_client_quotas::{
     AlterClientQuotasRequest, AlterClientQuotasRequestEntityData as QuotaEntityData,
@@ -17,6 +19,9 @@ use ottla_protocol::api::describe_quorum::{
     DescribeQuorumRequest, DescribeQuorumRequestPartitionData, DescribeQuorumRequestTopicData,
 };
 use ottla_protocol::api::init_producer_id::InitProducerIdRequest;
+
+use ottla_protocol::records::metadata::{BeginTransactionRecord, MetadataRecord, TopicRecord};
+use ottla_record::{Batch, BatchBuilder, Batches, Compression, StampedBatch};
 
 use crate::node::TestNode;
 
@@ -147,4 +152,51 @@ async fn quotas_of_clients_are_kept_and_described() {
         assert_eq!(found, expected, "{request:?}");
     }
     node.running.stop().await;
+}
+
+/// A controller ended in the middle of a metadata transaction: the next one aborts it, and nothing of it shows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_a_controller_left_open_is_aborted() {
+    let node = TestNode::start("").await;
+    let path = node.data_dir().join("__cluster_metadata-0/00000000000000000000.log");
+    let half = TopicRecord { name: Str::from("half"), topic_id: Uuid::from_u128(7 << 64) };
+    let opened = [BeginTransactionRecord { name: None }.into(), MetadataRecord::from(half)];
+    let leave_open = || {
+        let log = Bytes::from(std::fs::read(&path).unwrap());
+        let last = Batches::new(log).map(Result::unwrap).last().unwrap().header;
+        let mut builder = BatchBuilder::new(Compression::NONE);
+        for record in &opened {
+            builder.append(last.max_timestamp, None, Some(&record.encode(0).unwrap()));
+        }
+        let batch = Batch::parse(&builder.build()).unwrap();
+        let batch = StampedBatch::restamp(batch, last.next_offset(), last.leader_epoch);
+        let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(&batch.to_bytes()).unwrap();
+    };
+    let node = node.restart(leave_open).await;
+    let topic = CreatableTopic {
+        name: Str::from("whole"),
+        num_partitions: 1,
+        replication_factor: -1,
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 20_000, ..Default::default() };
+    let created = node.client().await.send(&request, 7).await.topics.remove(0);
+    assert_eq!(created.error_code, 0, "{:?}", created.error_message);
+    let node = node.restart(|| ()).await;
+    let image = node.running.node.image();
+    assert!(image.topics.by_name("half").is_none() && image.topics.by_name("whole").is_some());
+    drop(image);
+    let log = Bytes::from(std::fs::read(&path).unwrap());
+    let values =
+        Batches::new(log).map(Result::unwrap).filter(|batch| !batch.header.is_control()).flat_map(values);
+    let aborts = values.filter(|value| {
+        matches!(MetadataRecord::decode(value.clone()), Ok((_, MetadataRecord::AbortTransaction(_))))
+    });
+    assert_eq!(aborts.count(), 1);
+    node.running.stop().await;
+}
+
+fn values(batch: Batch) -> Vec<Bytes> {
+    batch.records().unwrap().map(|record| record.unwrap().value.unwrap()).collect()
 }

@@ -44,6 +44,11 @@ impl TestNode {
         Self { running: RunningNode::start(config_of(&self.config)).await.unwrap(), ..self }
     }
 
+    /// The log directory.
+    pub fn data_dir(&self) -> std::path::PathBuf {
+        self.dir.path().join("data")
+    }
+
     /// The names of what lies in the log directory.
     pub fn data(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.dir.path().join("data")).unwrap();

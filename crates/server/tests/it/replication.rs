@@ -6,6 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_metadata::features::SUPPORTED;
 use ottla_model::{ErrorCode, LeaderEpoch, Millis, NodeId, Offset, Uuid};
+use ottla_protocol::api::alter_partition::{
+    AlterPartitionRequest, AlterPartitionRequestPartitionData, AlterPartitionRequestTopicData, BrokerState,
+};
 use ottla_protocol::api::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
 };
@@ -18,6 +21,7 @@ use ottla_protocol::api::broker_registration::{BrokerRegistrationRequest, Featur
 use ottla_protocol::api::create_topics::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
+use ottla_protocol::api::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use ottla_protocol::api::fetch::{
     EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse,
     PartitionData, ReplicaState,
@@ -88,6 +92,25 @@ impl Peer {
         let response = self.controller.send(&request, 1).await;
         assert_eq!(response.error_code, 0);
         response.is_fenced
+    }
+}
+
+impl Peer {
+    /// As the leader, has the controller change the in-sync set of partition 0.
+    async fn alter_isr(&mut self, topic_id: Uuid, isr: &[i32], partition_epoch: i32) {
+        let member = |id: &i32| BrokerState { broker_id: *id, broker_epoch: -1 };
+        let partition = AlterPartitionRequestPartitionData {
+            partition_index: 0,
+            leader_epoch: 0,
+            new_isr_with_epochs: isr.iter().map(member).collect(),
+            partition_epoch,
+            ..Default::default()
+        };
+        let topic = AlterPartitionRequestTopicData { topic_id, partitions: vec![partition] };
+        let request =
+            AlterPartitionRequest { broker_id: self.id, broker_epoch: self.epoch, topics: vec![topic] };
+        let response = self.controller.send(&request, 3).await;
+        assert_eq!((response.error_code, response.topics[0].partitions[0].error_code), (0, 0));
     }
 }
 
@@ -636,5 +659,71 @@ async fn a_slow_move_does_not_hold_up_a_stop() {
     let stop = node.restart(|| assert_eq!(futures(), 1));
     let node = tokio::time::timeout(Duration::from_secs(20), stop).await.expect("it stops at once");
     assert_eq!(running(&node).len(), 1, "the move goes on");
+    node.running.stop().await;
+}
+
+/// Records are deleted when every live replica has deleted them: a follower hears of the new start with its next
+/// fetch, and says in the one after that it has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_deleted_on_all_replicas() {
+    let node = TestNode::start("").await;
+    let peer = Peer::register(&node, PEER, 9).await;
+    let topic_id = create_topic(&node, &[1, PEER], &[]).await;
+    let (mut client, mut follower) = (node.client().await, node.client().await);
+    for offset in 0..2 {
+        let response = client.send(&produce(topic_id, b"v", 1, 1000), 13).await;
+        assert_eq!(error_of(&response), (Some(ErrorCode::None), offset));
+    }
+    let asked = fetch(topic_id, peer.epoch, (0, 0), Some(2));
+    let session = follower.send(&asked, FETCH_VERSION).await.session_id;
+    let deleting = tokio::spawn(async move {
+        let partitions = vec![DeleteRecordsPartition { partition_index: 0, offset: 1 }];
+        let topics = vec![DeleteRecordsTopic { name: "t".into(), partitions }];
+        let mut response = client.send(&DeleteRecordsRequest { topics, timeout_ms: 30_000 }, 2).await;
+        response.topics.remove(0).partitions.remove(0)
+    });
+    let (mut epoch, mut told) = (1, None);
+    while told != Some(1) {
+        let asked = fetch(topic_id, peer.epoch, (session, epoch), None);
+        let response = follower.send(&asked, FETCH_VERSION).await;
+        told = response.responses.first().map(|topic| topic.partitions[0].log_start_offset).or(told);
+        epoch += 1;
+    }
+    assert!(!deleting.is_finished(), "the follower has it still");
+    let mut asked = fetch(topic_id, peer.epoch, (session, epoch), Some(2));
+    asked.topics[0].partitions[0].log_start_offset = 1;
+    follower.send(&asked, FETCH_VERSION).await;
+    let deleted = tokio::time::timeout(Duration::from_secs(20), deleting).await.expect("deleted").unwrap();
+    assert_eq!((deleted.error_code, deleted.low_watermark), (0, 1));
+    node.running.stop().await;
+}
+
+/// A follower deletes what its leader has deleted, and tells it. Throttled, it takes nothing more once the rate is used
+/// up, until it is in sync.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_deletes_as_its_leader_does_and_keeps_to_its_rate() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let node = TestNode::start("follower.replication.throttled.rate=1\n").await;
+    let mut peer = Peer::register(&node, PEER, listener.local_addr().unwrap().port()).await;
+    let throttled = [("follower.replication.throttled.replicas", "0:1")];
+    let topic_id = create_topic(&node, &[PEER, 1], &throttled).await;
+    let mut leader = FakeLeader::accept(&listener).await;
+    let (header, ..) = leader.fetched(topic_id).await;
+    let two = [&stamped(b"a", 0, 0)[..], &stamped(b"b", 1, 0)].concat();
+    let deleted = PartitionData { log_start_offset: 1, ..records(two.into(), 2) };
+    leader.reply(&header, &answer(topic_id, Some(deleted))).await;
+    // In sync it goes on, whatever it took.
+    let (header, asked, _) = leader.fetched(topic_id).await;
+    assert_eq!((asked.fetch_offset, asked.log_start_offset), (2, 1));
+
+    peer.alter_isr(topic_id, &[PEER], 0).await;
+    let held = PartitionData { log_start_offset: 1, ..records(stamped(b"c", 2, 0), 2) };
+    leader.reply(&header, &answer(topic_id, Some(held))).await;
+    // Only a fetch that is wrong comes in this time.
+    let early = tokio::time::timeout(Duration::from_millis(300), leader.fetched(topic_id)).await;
+    assert!(early.is_err(), "the rate is used up");
+    peer.alter_isr(topic_id, &[PEER, 1], 1).await;
+    let (_, asked, _) = leader.fetched(topic_id).await;
+    assert_eq!(asked.fetch_offset, 3);
     node.running.stop().await;
 }
