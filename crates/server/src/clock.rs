@@ -1,14 +1,20 @@
-//! Wall time, as step machines and logs are told it.
+//! Time, as step machines and logs are told it: the wall's for what is written, a steady one for what is waited for.
 
 use std::cell::RefCell;
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ottla_model::Millis;
 
-/// A wall clock that is not the machine's.
+/// A clock that is not the machine's.
 pub trait Clock: Send + Sync {
+    /// The wall's time.
     fn now(&self) -> Millis;
+
+    /// As [`steady`].
+    fn steady(&self) -> Millis {
+        self.now()
+    }
 }
 
 thread_local! {
@@ -19,11 +25,25 @@ thread_local! {
 pub fn now() -> Millis {
     OF_THREAD.with_borrow(|clock| match clock {
         Some(clock) => clock.now(),
+        None => Millis(since_epoch().as_millis() as i64),
+    })
+}
+
+/// Time that does not jump when somebody sets the clock, which must not end sessions nor start elections: what has
+/// passed since the wall's time was first asked for.
+pub fn steady() -> Millis {
+    static BEGAN: LazyLock<(Instant, Duration)> = LazyLock::new(|| (Instant::now(), since_epoch()));
+    OF_THREAD.with_borrow(|clock| match clock {
+        Some(clock) => clock.steady(),
         None => {
-            let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            Millis(since_epoch.as_millis() as i64)
+            let (began, at) = *BEGAN;
+            Millis((at + began.elapsed()).as_millis() as i64)
         }
     })
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Has this thread, and the loops that are started on it, go by another clock; `None` for the machine's.

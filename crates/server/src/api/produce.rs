@@ -133,7 +133,7 @@ pub fn dispatch(
         context,
         acks: acks.unwrap_or(Acks::Leader),
         acks_are_valid: acks.is_some(),
-        deadline: now + i64::from(request.timeout_ms.max(0)),
+        deadline: clock::steady() + i64::from(request.timeout_ms.max(0)),
         ticket,
         topics: Vec::with_capacity(request.topic_data.len()),
         shards: Vec::with_capacity(1),

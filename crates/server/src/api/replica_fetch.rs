@@ -43,7 +43,7 @@ pub async fn answer(
     };
     let deadline = Instant::now() + Duration::from_millis(request.max_wait_ms.max(0) as u64);
     let sessions = &broker.replica_sessions;
-    let fetch = match sessions.begin(replica, request, reader.by_topic_id, clock::now()) {
+    let fetch = match sessions.begin(replica, request, reader.by_topic_id, clock::steady()) {
         Ok(fetch) => fetch,
         Err(error) => {
             let response = FetchResponse { error_code: error.code(), ..Default::default() };
@@ -264,7 +264,7 @@ impl Reader<'_> {
             self.push_progress(handle, request, shards);
             partition.keep();
             let quotas = &self.broker.replication_quotas;
-            if is_throttled && quotas.is_exceeded(self.broker, Side::Leader, clock::now()) {
+            if is_throttled && quotas.is_exceeded(self.broker, Side::Leader, clock::steady()) {
                 return Ok(data);
             }
         }
@@ -280,7 +280,7 @@ impl Reader<'_> {
         found.bytes += plan.size_bytes as u64;
         if is_throttled {
             let quotas = &self.broker.replication_quotas;
-            quotas.record(Side::Leader, plan.size_bytes as u64, clock::now());
+            quotas.record(Side::Leader, plan.size_bytes as u64, clock::steady());
         }
         data.records = Some(found.files.records(plan));
         Ok(data)

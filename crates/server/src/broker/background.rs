@@ -129,7 +129,7 @@ fn check_followers(handle: &Arc<PartitionHandle>) {
     let slot = handle.slot;
     handle.shard.submit(move |state| {
         if let Some(partition) = state.partition(slot) {
-            partition.check_followers(clock::now());
+            partition.check_followers(clock::steady());
         }
     });
 }

@@ -158,7 +158,7 @@ fn tell(changes: Vec<Change>, response: &AlterPartitionResponse) -> Outcome {
         let slot = partition.slot;
         partition.shard.submit(move |state| {
             if let Some(partition) = state.partition(slot) {
-                partition.isr_change_answered(&change, answer, clock::now());
+                partition.isr_change_answered(&change, answer, clock::steady());
             }
         });
     }

@@ -332,7 +332,7 @@ impl Reconciler {
             leader_epoch: registration.leader_epoch,
             partition_epoch: registration.partition_epoch,
         };
-        with_partition(handle, move |_, partition| partition.apply(&known, clock::now()));
+        with_partition(handle, move |_, partition| partition.apply(&known, clock::steady()));
         let is_online = !handle.view().is_offline();
         if is_online
             && registration.directory(self.broker.node_id) != Some(handle.dir_id)

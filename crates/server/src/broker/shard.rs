@@ -119,13 +119,13 @@ impl Shard {
 
     /// Has a partition look for expired acknowledgements at `deadline`.
     pub fn expire_later(self: &Arc<Self>, partition: &Arc<PartitionHandle>, deadline: Millis) {
-        let delay = Duration::from_millis((deadline - clock::now()).max(0) as u64);
+        let delay = Duration::from_millis((deadline - clock::steady()).max(0) as u64);
         let (shard, slot) = (Arc::clone(self), partition.slot);
         self.runtime.spawn(async move {
             tokio::time::sleep(delay).await;
             shard.submit(move |state| {
                 if let Some(partition) = state.partition(slot) {
-                    partition.expire(clock::now().max(deadline));
+                    partition.expire(clock::steady().max(deadline));
                 }
             });
         });
@@ -140,7 +140,7 @@ impl Shard {
 
 impl ShardState {
     fn run(&mut self) -> usize {
-        let now = clock::now();
+        let (now, steady) = (clock::now(), clock::steady());
         let mut batch = std::mem::take(&mut self.batch);
         let count = batch.len();
         for work in batch.drain(..) {
@@ -148,17 +148,17 @@ impl ShardState {
                 Work::Append { slot, append } => self.stage(slot, append, now),
                 Work::Fetched { slot, fetch } => {
                     if let Some(partition) = self.partition(slot) {
-                        partition.fetched(fetch, now);
+                        partition.fetched(fetch, steady);
                     }
                 }
                 Work::Task(task) => {
                     // A task sees everything that was pushed before it as written.
-                    self.write_staged(now);
+                    self.write_staged(steady);
                     task(self);
                 }
             }
         }
-        self.write_staged(now);
+        self.write_staged(steady);
         self.batch = batch;
         count
     }

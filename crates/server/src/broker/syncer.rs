@@ -116,7 +116,7 @@ fn sync(partition: &Arc<PartitionHandle>) {
         // Nothing to sync (any more): whoever waits finds out.
         partition.shard.submit(move |state| {
             if let Some(partition) = state.partition(slot) {
-                partition.synced(Ok(()), clock::now());
+                partition.synced(Ok(()), clock::steady());
             }
         });
         return;
@@ -125,7 +125,7 @@ fn sync(partition: &Arc<PartitionHandle>) {
     partition.shard.submit(move |state| {
         if let Some(partition) = state.partition(slot) {
             let result = partition.log.complete_sync(outcome);
-            partition.synced(result, clock::now());
+            partition.synced(result, clock::steady());
         }
     });
 }

@@ -96,13 +96,13 @@ pub(super) struct ControllerThread {
 impl ControllerThread {
     pub async fn run(mut self) -> Result<(), Fault> {
         loop {
-            let timeout = Duration::from_millis((self.next_deadline() - clock::now()).max(0) as u64);
+            let timeout = Duration::from_millis((self.next_deadline() - clock::steady()).max(0) as u64);
             let next = match loops::receive(&mut self.inbox, timeout).await {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return Ok(self.close(clock::now()).await?),
+                Err(RecvTimeoutError::Disconnected) => return Ok(self.close(clock::steady()).await?),
             };
-            let now = clock::now();
+            let now = clock::steady();
             if let Some(stopped) = self.pass(now, next)? {
                 if let Some(syncer) = self.syncer.take() {
                     syncer.end().await;

@@ -96,7 +96,7 @@ pub fn start(options: Options<'_>) -> Result<Running, StartError> {
     let runtime = tokio::runtime::Handle::current();
     let mut peers = peers(&options, &runtime, inbox.0.clone());
     let surroundings = Surroundings {
-        now: clock::now(),
+        now: clock::steady(),
         inbox,
         send_request: Box::new(move |outgoing| peers.send(outgoing)),
         run_aside: Box::new(|work| {

@@ -1,10 +1,12 @@
 //! What the active controller answers, asked over sockets of both kinds of listeners.
 
 use std::io::Write;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use ottla_model::{ErrorCode, Uuid};
+use ottla_model::{ErrorCode, Millis, NodeId, Uuid};
 use ottla_protocol::Str;
 use ottla_protocol::api::alter_client_quotas::{
     AlterClientQuotasRequest, AlterClientQuotasRequestEntityData as QuotaEntityData,
@@ -22,8 +24,10 @@ use ottla_protocol::api::init_producer_id::InitProducerIdRequest;
 
 use ottla_protocol::records::metadata::{BeginTransactionRecord, MetadataRecord, TopicRecord};
 use ottla_record::{Batch, BatchBuilder, Batches, Compression, StampedBatch};
+use ottla_server::clock::{self, Clock};
 
 use crate::node::TestNode;
+use crate::replication::Peer;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_come_grow_and_go_with_their_directories() {
@@ -195,6 +199,47 @@ async fn a_transaction_that_a_controller_left_open_is_aborted() {
     });
     assert_eq!(aborts.count(), 1);
     node.running.stop().await;
+}
+
+/// A wall clock that somebody sets forward.
+#[derive(Default)]
+struct SetClock(AtomicI64);
+
+impl Clock for SetClock {
+    fn now(&self) -> Millis {
+        self.steady() + self.0.load(Ordering::Relaxed)
+    }
+
+    fn steady(&self) -> Millis {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        Millis(since_epoch.as_millis() as i64)
+    }
+}
+
+/// Sessions are over when their time has passed, whatever the wall clock says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_fences_nobody() {
+    let clock = Arc::new(SetClock::default());
+    clock::set_for_thread(Some(clock.clone()));
+    let node = TestNode::start("").await;
+    let _peer = Peer::register(&node, 2, 9).await;
+    let topic = |name| CreatableTopic {
+        name: Str::from(name),
+        num_partitions: 1,
+        replication_factor: -1,
+        ..Default::default()
+    };
+    let mut client = node.client().await;
+    for (name, ahead_ms) in [("before", 0), ("after", 3_600_000), ("back", -3_600_000)] {
+        clock.0.store(ahead_ms, Ordering::Relaxed);
+        let request = CreateTopicsRequest { topics: vec![topic(name)], ..Default::default() };
+        assert_eq!(client.send(&request, 7).await.topics[0].error_code, 0);
+    }
+    // What was decided before the last topic is in the image.
+    let is_fenced = node.running.node.image().cluster.broker(NodeId(2)).unwrap().fenced;
+    assert!(!is_fenced, "its session has hardly begun");
+    node.running.stop().await;
+    clock::set_for_thread(None);
 }
 
 fn values(batch: Batch) -> Vec<Bytes> {

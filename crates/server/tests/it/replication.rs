@@ -43,14 +43,14 @@ const PEER: i32 = 2;
 const FETCH_VERSION: i16 = 17;
 
 /// The other broker, as the controller knows it.
-struct Peer {
+pub struct Peer {
     id: i32,
     controller: Client,
     epoch: i64,
 }
 
 impl Peer {
-    async fn register(node: &TestNode, id: i32, port: u16) -> Self {
+    pub async fn register(node: &TestNode, id: i32, port: u16) -> Self {
         let mut controller = node.client_of("CONTROLLER").await;
         let request = BrokerRegistrationRequest {
             broker_id: id,

@@ -210,12 +210,12 @@ impl Fetcher {
 
     /// A request behind one that is under way, if there is something to say that it does not say.
     fn news(&mut self) -> Option<FetchRequest> {
-        let has_news = self.session.is_open() && self.session.has_news(clock::now());
+        let has_news = self.session.is_open() && self.session.has_news(clock::steady());
         if has_news { self.next_request() } else { None }
     }
 
     fn next_request(&mut self) -> Option<FetchRequest> {
-        let now = clock::now();
+        let now = clock::steady();
         let limits = self.limits(now);
         let mut request = self.session.next_request(now, limits)?;
         let config = &self.broker.config.replication;
@@ -238,7 +238,7 @@ impl Fetcher {
 
     /// Hands what came to the shards, and waits until it is written.
     async fn take_answer(&mut self, response: FetchResponse) -> Result<(), RoundError> {
-        let now = clock::now();
+        let now = clock::steady();
         let mut shards: Vec<Arc<Shard>> = Vec::new();
         let mut outstanding = 0;
         let mut out_of_range = Vec::new();
@@ -357,7 +357,7 @@ impl Fetcher {
             }
             Err(error) => {
                 warn!(partition = %followed.handle.name, leader, %error, "cannot take what the leader sent");
-                followed.state.fail(clock::now(), backoff_ms);
+                followed.state.fail(clock::steady(), backoff_ms);
             }
         }
         self.session.touch(key);
@@ -387,7 +387,7 @@ impl Fetcher {
                 debug!(partition = %handle.name, %error, "the leader does not tell the range of its log");
                 let backoff_ms = self.backoff_ms();
                 if let Some(followed) = self.session.get(&key) {
-                    followed.state.fail(clock::now(), backoff_ms);
+                    followed.state.fail(clock::steady(), backoff_ms);
                 }
             }
         }
@@ -430,7 +430,7 @@ impl Fetcher {
 }
 
 async fn sleep_until(due: Option<Millis>) {
-    let delay_ms = due.map_or(0, |due| (due - clock::now()).max(1));
+    let delay_ms = due.map_or(0, |due| (due - clock::steady()).max(1));
     tokio::time::sleep(Duration::from_millis(delay_ms as u64)).await;
 }
 
