@@ -21,7 +21,7 @@ use crate::Named;
 pub const TESTS: &[Named] = &[
     ("nemesis", || nemesis(&named_brands()?.unwrap_or(vec![Brand::candidate(); 3]), DECK.len())),
     ("deposed_leader", deposed_leader),
-    ("mixed_brands", || nemesis(&[Brand::candidate(), Brand::Apache, Brand::Apache43], 6)),
+    ("mixed_brands", || nemesis(&[Brand::candidate(), Brand::Apache, Brand::Apache43], 5)),
 ];
 
 const TOPIC: &str = "nemesis";

@@ -261,3 +261,32 @@ fn read_batches(bytes: Bytes) -> Result<Vec<FollowerBatch>, BatchDataError> {
 fn failed(action: &'static str, path: &std::path::Path, source: io::Error) -> QuorumError {
     QuorumError::Io { action, path: path.to_path_buf(), source }
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_model::LeaderEpoch;
+    use ottla_protocol::records::metadata::{MetadataRecord, NoOpRecord};
+    use ottla_record::{BatchBuilder, Compression, StampedBatch};
+
+    use super::*;
+
+    #[test]
+    fn a_corrupt_batch_refuses_what_came_and_one_cut_off_waits() {
+        let batch = |offset| {
+            let mut builder = BatchBuilder::new(Compression::NONE);
+            let value = MetadataRecord::NoOp(NoOpRecord {}).encode(0).unwrap();
+            builder.append(Millis(1), None, Some(&value));
+            let batch = Batch::parse(&builder.build()).unwrap();
+            StampedBatch::restamp(batch, Offset(offset), LeaderEpoch(1)).to_bytes()
+        };
+        let two = [&batch(0)[..], &batch(1)].concat();
+        assert_eq!(read_batches(two.clone().into()).unwrap().len(), 2);
+        assert_eq!(read_batches(two[..two.len() - 1].to_vec().into()).unwrap().len(), 1);
+        // Anywhere behind what the checksum does not cover: base offset, length, epoch, magic and the checksum itself.
+        for position in batch(0).len() + 21..two.len() {
+            let mut wrong = two.clone();
+            wrong[position] ^= 1;
+            assert!(read_batches(wrong.into()).is_err(), "a wrong byte at {position} is taken");
+        }
+    }
+}
