@@ -58,10 +58,12 @@ fn stale_broker_epoch(cluster: &mut Cluster, _: &mut Load) -> Result<()> {
     let active = cluster.active_controller()?;
     let mut connection = Connection::open(cluster.node(active).controller(), Duration::from_secs(5))?;
     let stale = Body::new().i32(2).i64(0);
+    // One topic, or directory, of id 0 with nothing in it: a request about nothing is answered without a look.
+    let one = [&[2][..], &[0; 16], &[1, 0, 0]].concat();
     for (what, key, version, body) in [
         ("BrokerHeartbeat", 63, 0, stale.clone().i64(0).raw(&[1, 0, 0])),
-        ("AlterPartition", 56, 3, stale.clone().raw(&[1, 0])),
-        ("AssignReplicasToDirs", 73, 0, stale.clone().raw(&[1, 0])),
+        ("AlterPartition", 56, 3, stale.clone().raw(&one)),
+        ("AssignReplicasToDirs", 73, 0, stale.clone().raw(&one)),
         ("AllocateProducerIds", 67, 0, stale.raw(&[0])),
     ] {
         let answer = connection.ask(&request(key, version, 9, Header::Flexible, body))?;
