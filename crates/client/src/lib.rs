@@ -10,12 +10,14 @@
 pub mod blocking;
 pub mod client;
 pub mod config;
+pub mod consumer;
 mod error;
 mod record;
 pub mod state;
 
 pub use client::{CallOptions, Client, CoordinatorKey, Lane, Target};
 pub use config::{ClientConfig, ConfigError};
+pub use consumer::{Consumer, ConsumerRecord, RecordRef, Records};
 pub use error::{Error, Result};
 pub use ottla_model as model;
 pub use ottla_protocol as protocol;

@@ -1,9 +1,10 @@
 //! Who consumes what: the assignors of the classic group protocol, as the leader of a group runs them.
 //!
 //! Members of other brands read what we write and the reverse: subscriptions and assignments are
-//! `ConsumerProtocolSubscription` and `ConsumerProtocolAssignment` of versions 0 to 3, and the user data of the two sticky
-//! assignors is that of the Java client. Range and round-robin give exactly what the Java client gives (without racks);
-//! the sticky ones are free in their choice, so here it is the simplest that is balanced and moves little.
+//! `ConsumerProtocolSubscription` and `ConsumerProtocolAssignment` of versions 0 to 3, and the user data of the two
+//! sticky assignors is that of the Java client. Range and round-robin give exactly what the Java client gives
+//! (without racks); the sticky ones are free in their choice, so here it is the simplest that is balanced and moves
+//! little.
 
 mod range;
 mod round_robin;

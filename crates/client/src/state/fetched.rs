@@ -1,8 +1,9 @@
 //! What Fetch answers brought and the application has not had yet.
 //!
-//! Batches stay slices of the received frames until the application comes for them; then a batch is checked, decompressed
-//! once, and handed out whole or, at `max.poll.records`, in parts that share its buffer. Batches of aborted transactions
-//! and control batches are passed over; the position moves behind them all the same, and behind what compaction removed.
+//! Batches stay slices of the received frames until the application comes for them; then a batch is checked,
+//! decompressed once, and handed out whole or, at `max.poll.records`, in parts that share its buffer. Batches of
+//! aborted transactions and control batches are passed over; the position moves behind them all the same, and behind
+//! what compaction removed.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -143,8 +144,8 @@ impl<'a> RecordRef<'a> {
         self.view.headers()
     }
 
-    /// A record that outlives the batch: it shares the batch's buffer and keeps it alive. For records that are kept for
-    /// long, copy what is needed instead.
+    /// A record that outlives the batch: it shares the batch's buffer and keeps it alive. For records that are kept
+    /// for long, copy what is needed instead.
     pub fn to_shared(&self) -> ConsumerRecord {
         let share = |bytes: &[u8]| self.batch.data.slice_ref(bytes);
         ConsumerRecord {
@@ -235,8 +236,8 @@ impl Fetched {
         Batches::new(records.clone()).map_while(Result::ok).last().map(|batch| batch.header.next_offset())
     }
 
-    /// The next records, at most `max` (not zero); `None` at the end. The position after an end that had no records for
-    /// the application is [`Self::position`].
+    /// The next records, at most `max` (not zero); `None` at the end. The position after an end that had no records
+    /// for the application is [`Self::position`].
     pub fn take(&mut self, max: usize) -> Result<Option<RecordBatch>, BatchError> {
         loop {
             if let Some(open) = &mut self.open {

@@ -1,13 +1,14 @@
 //! Membership in a group of the classic protocol, as a step machine: join, sync, heartbeat, rejoin, leave.
 //!
 //! Owns member id, generation and the assignment. Must not know sockets, threads or clocks: the shell sends what
-//! [`Action`]s ask for and brings the answers back as [`Event`]s, in any order; answers to requests of an attempt that has
-//! been given up are told apart by its number.
+//! [`Action`]s ask for and brings the answers back as [`Event`]s, in any order; answers to requests of an attempt
+//! that has been given up are told apart by its number.
 //!
 //! Invariants:
 //! - What the group may give to others is out of `owned` before JoinGroup (eager) or before the next JoinGroup
 //!   (cooperative) says so, and the application has been told and has answered ([`Event::Released`]).
-//! - After an error that ends the membership everything owned is lost, never revoked: offsets can no longer be committed.
+//! - After an error that ends the membership everything owned is lost, never revoked: offsets can no longer be
+//!   committed.
 //! - An application that has not polled for `max.poll.interval.ms` leaves the group, and joins again when it polls.
 
 mod requests;
@@ -32,7 +33,8 @@ pub struct MembershipConfig {
     pub group_instance_id: Option<Str>,
     pub session_timeout_ms: i32,
     pub heartbeat_interval_ms: i32,
-    /// `max.poll.interval.ms`: how long the application may take between polls, and how long a rebalance waits for it.
+    /// `max.poll.interval.ms`: how long the application may take between polls, and how long a rebalance waits for
+    /// it.
     pub max_poll_interval_ms: i32,
     pub retry_backoff_ms: i64,
     /// In the order of preference; not empty.
@@ -186,8 +188,8 @@ impl Membership {
         self.polled = true;
     }
 
-    /// The application polled last at `at`; a member that left or was refused waits for a later poll than the one that
-    /// it knows of.
+    /// The application polled last at `at`; a member that left or was refused waits for a later poll than the one
+    /// that it knows of.
     pub fn polled_at(&mut self, at: Millis) {
         if at > self.last_poll {
             self.polled(at);

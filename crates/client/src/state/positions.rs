@@ -1,8 +1,9 @@
 //! Where a consumer is in each of its partitions: positions with their leader epochs, resets, validation, pauses.
 //!
-//! A position is the offset of the next record for the application, and the epoch of the record before it. In front of it
-//! runs the fetch offset: what is between the two lies in the buffer. Every seek, reset and assignment begins a new *run* of
-//! the partition; answers and buffered records of older runs are worth nothing and are told apart by the run's number.
+//! A position is the offset of the next record for the application, and the epoch of the record before it. In front
+//! of it runs the fetch offset: what is between the two lies in the buffer. Every seek, reset and assignment begins a
+//! new *run* of the partition; answers and buffered records of older runs are worth nothing and are told apart by the
+//! run's number.
 //!
 //! Invariants:
 //! - Positions only go back by a seek, a reset or a truncation that was found by comparing epochs (KIP-320).

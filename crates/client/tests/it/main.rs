@@ -1,4 +1,5 @@
 //! The client against nodes in this process, and against what is no Kafka broker.
 
+mod consumer;
 mod foundation;
 mod node;

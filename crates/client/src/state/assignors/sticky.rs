@@ -1,9 +1,9 @@
 //! Sticky: everybody keeps what it has as far as the balance allows.
 //!
-//! Balanced means: no member has two partitions more than another that subscribes to one of them. Who claims a partition in
-//! the highest generation has it; then what nobody has goes to those with least, topics with few subscribers first; then
-//! single partitions move from those with more to those with less until it is balanced. Each move lowers the sum of the
-//! squares of the members' counts, so it ends.
+//! Balanced means: no member has two partitions more than another that subscribes to one of them. Who claims a
+//! partition in the highest generation has it; then what nobody has goes to those with least, topics with few
+//! subscribers first; then single partitions move from those with more to those with less until it is balanced. Each
+//! move lowers the sum of the squares of the members' counts, so it ends.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -63,7 +63,8 @@ pub(super) fn withhold_what_moves(assigned: &mut [Vec<TopicPartition>], claims: 
     }
 }
 
-/// The member of the highest generation that claims each partition. Two of the same generation: nobody, one of them is wrong.
+/// The member of the highest generation that claims each partition. Two of the same generation: nobody, one of them
+/// is wrong.
 fn owners(claims: &[Claim]) -> HashMap<&TopicPartition, usize> {
     let mut best: HashMap<&TopicPartition, (i32, Option<usize>)> = HashMap::new();
     for (member, claim) in claims.iter().enumerate() {

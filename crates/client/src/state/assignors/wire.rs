@@ -17,8 +17,8 @@ use super::sticky::Claim;
 /// The version of subscriptions and assignments that is written; newer ones are read as this one.
 pub const SUBSCRIPTION_VERSION: i16 = 3;
 
-/// Metadata of a protocol in JoinGroup. Topics and partitions are sorted: the same subscription gives the same bytes, and a
-/// member that joins again unchanged causes no rebalance.
+/// Metadata of a protocol in JoinGroup. Topics and partitions are sorted: the same subscription gives the same bytes,
+/// and a member that joins again unchanged causes no rebalance.
 pub fn encode_subscription(subscription: &Subscription) -> Result<Bytes, EncodeError> {
     let mut topics = subscription.topics.clone();
     topics.sort();
@@ -126,8 +126,8 @@ pub(super) fn encode_sticky_user_data(assigned: &[TopicPartition], generation: i
     bytes.freeze()
 }
 
-/// What a member of the sticky assignor had, which only its user data tells: the fields are empty, as everything is given
-/// up before joining. Version 0 has no generation. Unreadable user data claims nothing.
+/// What a member of the sticky assignor had, which only its user data tells: the fields are empty, as everything is
+/// given up before joining. Version 0 has no generation. Unreadable user data claims nothing.
 pub(super) fn sticky_claim(subscription: &Subscription) -> Claim {
     let read = |mut bytes: Bytes| -> Option<Claim> {
         let mut owned = Vec::new();
@@ -144,8 +144,8 @@ pub(super) fn sticky_claim(subscription: &Subscription) -> Claim {
     subscription.user_data.clone().and_then(read).unwrap_or(Claim { owned: Vec::new(), generation: -1 })
 }
 
-/// What a cooperative member has: its owned partitions, in the generation of the field, or of the user data for members
-/// that write version 1.
+/// What a cooperative member has: its owned partitions, in the generation of the field, or of the user data for
+/// members that write version 1.
 pub(super) fn cooperative_claim(subscription: &Subscription) -> Claim {
     let mut generation = subscription.generation;
     if generation < 0 {

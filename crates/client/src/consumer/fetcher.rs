@@ -1,0 +1,289 @@
+//! Fetching: one task per node, one request under way each; the next leaves as soon as an answer is in the buffer and
+//! there is room, whatever the application does meanwhile.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_model::{ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition, Uuid};
+use ottla_protocol::api::fetch::{
+    AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, PartitionData,
+};
+
+use super::shared::{Core, Shared};
+use crate::client::{CallOptions, Lane, Target};
+use crate::error::{Error, Result};
+use crate::state::fetch_session::FetchSession;
+use crate::state::fetched::Fetched;
+use crate::state::metadata::Broker;
+
+/// The last version with names of topics.
+const NAMES_MAX: i16 = 12;
+
+/// Starts fetchers for nodes that have something to fetch and none yet.
+pub(super) fn start_fetchers(shared: &Arc<Shared>) {
+    let now = shared.now();
+    let mut core = shared.core.lock();
+    let Core { positions, fetchers, .. } = &mut *core;
+    for partition in positions.partitions() {
+        if let Some(from) = positions.fetch_from(partition, now)
+            && fetchers.insert(from.node)
+        {
+            let fetcher =
+                Fetcher { shared: Arc::clone(shared), node: from.node, session: FetchSession::default() };
+            shared.client.spawn(fetcher.run());
+        }
+    }
+}
+
+/// What was asked for a partition.
+#[derive(Clone, Copy)]
+struct Asked {
+    run: u64,
+    offset: Offset,
+    from_leader: bool,
+}
+
+struct Fetcher {
+    shared: Arc<Shared>,
+    node: NodeId,
+    session: FetchSession,
+}
+
+impl Fetcher {
+    async fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        while !shared.is_closed() {
+            let room = shared.fetch.notified();
+            let (wanted, asked) = self.wanted();
+            if wanted.is_empty() {
+                // Woken when the application has taken something, or every so often for partitions that backed off.
+                let _ = tokio::time::timeout(Duration::from_millis(100), room).await;
+                if self.is_idle() {
+                    break;
+                }
+                continue;
+            }
+            match self.fetch(wanted).await {
+                Ok(answer) => self.answered(answer, &asked),
+                Err(error) => {
+                    tracing::debug!(node = %self.node, %error, "cannot fetch");
+                    self.session.failed();
+                    shared.client.refresh_metadata();
+                    tokio::time::sleep(Duration::from_millis(shared.config.retry_backoff_ms as u64)).await;
+                    shared.see_leaders();
+                }
+            }
+        }
+        shared.core.lock().fetchers.remove(&self.node);
+        // Something may have come for this node while it was leaving.
+        shared.resolve.notify_one();
+    }
+
+    /// Whether no partition is to be fetched from this node at all.
+    fn is_idle(&self) -> bool {
+        let core = self.shared.core.lock();
+        let now = self.shared.now();
+        let here =
+            |partition| core.positions.fetch_from(partition, now).is_some_and(|from| from.node == self.node);
+        !core.positions.partitions().any(here)
+    }
+
+    /// The partitions that this node serves and for which there is room.
+    fn wanted(&self) -> (BTreeMap<TopicPartition, (Uuid, FetchPartition)>, HashMap<TopicPartition, Asked>) {
+        let (shared, config) = (&self.shared, &self.shared.config);
+        let metadata = shared.client.metadata();
+        let now = shared.now();
+        let core = shared.core.lock();
+        let (mut wanted, mut asked) = (BTreeMap::new(), HashMap::new());
+        if core.buffer.size_bytes() >= config.fetch_max_bytes as usize {
+            return (wanted, asked);
+        }
+        for partition in core.positions.partitions() {
+            let Some(from) = core.positions.fetch_from(partition, now).filter(|from| from.node == self.node)
+            else {
+                continue;
+            };
+            if core.buffer.size_of(partition) >= config.max_partition_fetch_bytes as usize {
+                continue;
+            }
+            let Some(topic) = metadata.topic(&partition.topic) else { continue };
+            let leader =
+                metadata.partition(&partition.topic, partition.partition).and_then(|known| known.leader);
+            let fetch = FetchPartition {
+                partition: partition.partition,
+                current_leader_epoch: from.leader_epoch.0,
+                fetch_offset: from.offset.0,
+                partition_max_bytes: config.max_partition_fetch_bytes,
+                ..Default::default()
+            };
+            wanted.insert(partition.clone(), (topic.id, fetch));
+            let from_leader = leader.is_none_or(|leader| leader == from.node);
+            asked.insert(partition.clone(), Asked { run: from.run, offset: from.offset, from_leader });
+        }
+        (wanted, asked)
+    }
+
+    async fn fetch(
+        &mut self,
+        wanted: BTreeMap<TopicPartition, (Uuid, FetchPartition)>,
+    ) -> Result<FetchResponse> {
+        let config = &self.shared.config;
+        let ids = wanted.values().all(|(id, _)| !id.is_zero());
+        let part = self.session.next(wanted);
+        let request = FetchRequest {
+            max_wait_ms: config.fetch_max_wait_ms,
+            min_bytes: config.fetch_min_bytes,
+            max_bytes: config.fetch_max_bytes,
+            isolation_level: i8::from(config.read_committed),
+            session_id: part.session_id,
+            session_epoch: part.session_epoch,
+            topics: part.topics,
+            forgotten_topics_data: part.forgotten,
+            rack_id: config.rack.clone(),
+            ..Default::default()
+        };
+        let wait = Duration::from_millis(config.fetch_max_wait_ms.max(0) as u64);
+        let options = CallOptions {
+            lane: Lane::Fetch,
+            timeout: Some(config.request_timeout + wait),
+            version_max: (!ids).then_some(NAMES_MAX),
+        };
+        self.shared.client.call_with(Target::Node(self.node), request, options).await
+    }
+
+    fn answered(&mut self, answer: FetchResponse, asked: &HashMap<TopicPartition, Asked>) {
+        let code = ErrorCode::from_code(answer.error_code).unwrap_or(ErrorCode::UnknownServerError);
+        let topics: Vec<(Option<Arc<str>>, Vec<PartitionData>)> = answer
+            .responses
+            .into_iter()
+            .map(|topic| {
+                let known = match topic.topic_id.is_zero() {
+                    true => Some(Arc::from(topic.topic.as_str())),
+                    false => self.session.topic_of(topic.topic_id).map(|partition| partition.topic.clone()),
+                };
+                (known, topic.partitions)
+            })
+            .collect();
+        self.session.answered(code, answer.session_id);
+        if !code.is_ok() {
+            tracing::debug!(node = %self.node, %code, "fetch refused");
+            if !matches!(code, ErrorCode::FetchSessionIdNotFound | ErrorCode::InvalidFetchSessionEpoch) {
+                self.shared.client.refresh_metadata();
+            }
+            return;
+        }
+        let endpoint = |id: i32| {
+            let node = answer.node_endpoints.iter().find(|node| node.node_id == id)?;
+            let rack = node.rack.as_ref().map(|rack| Arc::from(rack.as_str()));
+            Some(Broker { id: NodeId(id), host: node.host.as_str().into(), port: node.port as u16, rack })
+        };
+        let mut ready = false;
+        for (topic, data) in topics
+            .into_iter()
+            .filter_map(|(topic, all)| Some((topic?, all)))
+            .flat_map(|(topic, all)| all.into_iter().map(move |data| (topic.clone(), data)))
+        {
+            let partition = TopicPartition { topic, partition: data.partition_index };
+            let Some(&asked) = asked.get(&partition) else { continue };
+            let leader = &data.current_leader;
+            if leader.leader_id >= 0 {
+                self.shared.client.leader_hint(
+                    &partition.topic,
+                    partition.partition,
+                    NodeId(leader.leader_id),
+                    LeaderEpoch(leader.leader_epoch),
+                    endpoint(leader.leader_id),
+                );
+            }
+            ready |= self.partition_answered(partition, asked, data);
+        }
+        if ready {
+            self.shared.ready.notify_one();
+        }
+    }
+
+    /// Whether the application has something to take.
+    fn partition_answered(&self, partition: TopicPartition, asked: Asked, data: PartitionData) -> bool {
+        let shared = &self.shared;
+        let now = shared.now();
+        let code = ErrorCode::from_code(data.error_code).unwrap_or(ErrorCode::UnknownServerError);
+        let mut core = shared.core.lock();
+        if !core.positions.is_current(&partition, asked.run) {
+            return false;
+        }
+        match code {
+            ErrorCode::None => {
+                core.positions.see_ends(
+                    &partition,
+                    data.high_watermark,
+                    data.last_stable_offset,
+                    data.log_start_offset,
+                );
+                if data.preferred_read_replica >= 0 {
+                    let until = now + shared.config.metadata_max_age_ms;
+                    core.positions.prefer(&partition, Some((NodeId(data.preferred_read_replica), until)));
+                    shared.resolve.notify_one();
+                }
+                let records = data.records.and_then(|records| records.to_bytes()).unwrap_or_default();
+                self.buffer(&mut core, partition, asked, records, data.aborted_transactions)
+            }
+            // A follower may lag behind or have another log start: the leader decides.
+            ErrorCode::OffsetOutOfRange | ErrorCode::OffsetNotAvailable | ErrorCode::ReplicaNotAvailable
+                if !asked.from_leader =>
+            {
+                core.positions.prefer(&partition, None);
+                shared.resolve.notify_one();
+                false
+            }
+            ErrorCode::OffsetOutOfRange => {
+                core.positions.out_of_range(&partition, asked.run, asked.offset, Shared::wall_clock());
+                core.buffer.retain(|fetched| fetched.partition != partition);
+                shared.resolve.notify_one();
+                true
+            }
+            code if code.is_retriable() && code != ErrorCode::CorruptMessage => {
+                tracing::debug!(%partition, %code, "fetch refused for a partition");
+                core.positions.prefer(&partition, None);
+                core.positions.failed(&partition, asked.run, now + shared.config.retry_backoff_ms);
+                shared.client.refresh_metadata();
+                shared.resolve.notify_one();
+                false
+            }
+            code => {
+                core.positions.failed(&partition, asked.run, now + shared.config.retry_backoff_ms);
+                drop(core);
+                shared.fail(Error::broker(code, Some(partition.to_string())));
+                false
+            }
+        }
+    }
+
+    fn buffer(
+        &self,
+        core: &mut Core,
+        partition: TopicPartition,
+        asked: Asked,
+        records: Bytes,
+        aborted: Option<Vec<AbortedTransaction>>,
+    ) -> bool {
+        let config = &self.shared.config;
+        if records.is_empty() {
+            return false;
+        }
+        // Bytes that are no batch are pushed too: the application hears of them in their turn.
+        let end = Fetched::end_of(&records).unwrap_or(asked.offset);
+        core.positions.fetched(&partition, asked.run, end);
+        let aborted = config.read_committed.then(|| aborted.unwrap_or_default());
+        core.buffer.push(Fetched::new(
+            partition,
+            asked.run,
+            asked.offset,
+            records,
+            aborted,
+            config.check_crcs,
+        ));
+        true
+    }
+}
