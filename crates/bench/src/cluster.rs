@@ -5,6 +5,8 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,7 +18,7 @@ use ottla_protocol::api::metadata::{MetadataRequest, MetadataRequestTopic, Metad
 use ottla_record::Codec;
 
 use crate::Options;
-use crate::cells::settle;
+use crate::cells::{await_removal, settle};
 use crate::connection::{self, Connection, PRODUCE_VERSION, Topic, produce_request};
 use crate::latency::{self, Latencies};
 use crate::load::{self, Script};
@@ -215,6 +217,7 @@ impl Cluster {
         let (requests, wall) = load::run(scripts)?;
         let cpu = self.cpu()?.saturating_sub(before);
         self.any()?.delete_topic(&topic)?;
+        await_removal();
         Ok(Run { cpu, wall, bytes: (requests * batch.len()) as u64, requests: requests as u64 })
     }
 
@@ -306,21 +309,23 @@ impl Cluster {
         let (batch, _) = payload::batch(Size::OneRecord, Codec::None);
         let (topic, place) = self.topic_led_elsewhere()?;
         let leader = self.nodes[place].address;
-        let others: Vec<SocketAddr> = self.addresses().filter(|address| *address != leader).collect();
         let places: Vec<SocketAddr> = self.nodes.iter().map(|node| node.address).collect();
         let prober_topic = topic.clone();
         // Appends a record after the other; tells when the first was acknowledged by another leader, and the gap.
         let (ready, is_ready) = std::sync::mpsc::channel();
+        let over = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&over);
         let prober = std::thread::spawn(move || -> Result<Duration> {
             let mut target = leader;
             let mut connection = Connection::open(leader)?;
             let mut last = Instant::now();
             let mut acked = 0;
             loop {
-                ensure!(last.elapsed() < Duration::from_secs(60), "no new leader in 60 s");
+                ensure!(last.elapsed() < Duration::from_secs(60), "no leader in 60 s");
                 connection.set_patience(Duration::from_millis(500))?;
                 if matches!(connection.produce(&prober_topic, 0, &batch), Ok(0)) {
                     if target != leader {
+                        ensure!(is_over.load(Ordering::Acquire), "the leader moved before the failure");
                         return Ok(last.elapsed());
                     }
                     last = Instant::now();
@@ -330,15 +335,16 @@ impl Cluster {
                     }
                     continue;
                 }
-                // Whoever of the others knows a new leader first.
+                // Whoever knows a leader first; before the failure that may be the same one.
                 'found: loop {
-                    ensure!(last.elapsed() < Duration::from_secs(60), "no new leader in 60 s");
-                    for other in &others {
-                        let known = Connection::open(*other)
+                    ensure!(last.elapsed() < Duration::from_secs(60), "no leader in 60 s");
+                    let is_gone = |address: SocketAddr| address == leader && is_over.load(Ordering::Acquire);
+                    for place in places.iter().filter(|place| !is_gone(**place)) {
+                        let known = Connection::open(*place)
                             .and_then(|mut connection| partitions_of(&mut connection, &prober_topic.name));
                         let id = known.ok().and_then(|partitions| Some(partitions.first()?.leader_id));
                         let found = id.and_then(|id| places.get(usize::try_from(id - 1).ok()?));
-                        if let Some(address) = found.filter(|address| **address != leader)
+                        if let Some(address) = found.filter(|address| !is_gone(**address))
                             && let Ok(open) = Connection::open(*address)
                         {
                             (target, connection) = (*address, open);
@@ -349,9 +355,15 @@ impl Cluster {
                 }
             }
         });
-        is_ready.recv().context("records before the failure")?;
-        self.end(place, end)?;
-        let gap = prober.join().ok().context("the prober panicked")??;
+        if is_ready.recv().is_ok() {
+            over.store(true, Ordering::Release);
+            self.end(place, end)?;
+        }
+        let gap = prober
+            .join()
+            .ok()
+            .context("the prober panicked")?
+            .context("the gap between acknowledged records")?;
         self.bring_back(place)?;
         self.await_in_sync(&[&topic.name])?;
         self.any()?.delete_topic(&topic)?;

@@ -6,6 +6,7 @@
 //!   flight; the node's CPU seconds come from /proc, so the load's own cost does not count (it does take the other
 //!   core).
 //! - A cell is repeated until its figure stops falling (a JVM warms up); the best run counts, for every subject.
+//!   The files of one run are gone before the next begins.
 //! - The limit program does what nobody can leave out: receive, checksum, write, answer; `sendfile` back.
 //! - Apache's own producer performance tool is the cross-check by a foreign client.
 
@@ -23,7 +24,7 @@ mod throughput;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
 #[global_allocator]
@@ -102,5 +103,6 @@ fn main() -> Result<()> {
     if let Some(file) = &options.json {
         std::fs::write(file, report.to_json()).with_context(|| format!("write {}", file.display()))?;
     }
+    ensure!(report.failures().is_empty(), "not measured: {}", report.failures().join("; "));
     Ok(())
 }

@@ -22,6 +22,7 @@ pub enum Target {
 #[derive(Default)]
 pub struct Report {
     figures: Vec<Figure>,
+    failures: Vec<String>,
 }
 
 struct Figure {
@@ -41,6 +42,19 @@ impl Report {
             self.figures.len() - 1
         });
         self.figures[at].values.insert(brand, value);
+    }
+
+    /// Notes what did not come to its end; what was measured before stays.
+    pub fn note_failure(&mut self, brand: Brand, outcome: Result<()>) {
+        if let Err(error) = outcome {
+            let failure = format!("{}: {error:#}", brand.name());
+            eprintln!("  {failure}");
+            self.failures.push(failure);
+        }
+    }
+
+    pub fn failures(&self) -> &[String] {
+        &self.failures
     }
 
     /// What was noted of a subject.
