@@ -36,6 +36,7 @@ fn validate(c: &mut Criterion) {
         ("16 KiB snappy", Codec::Snappy, 16 << 10, TimestampType::CreateTime),
         ("16 KiB gzip", Codec::Gzip, 16 << 10, TimestampType::CreateTime),
         ("960 KiB", Codec::None, 960 << 10, TimestampType::CreateTime),
+        ("1,920 KiB lz4", Codec::Lz4, 1920 << 10, TimestampType::CreateTime),
     ] {
         let sent = batch(codec, size);
         let rules = ProduceRules { timestamp_type, ..ProduceRules::default() };
