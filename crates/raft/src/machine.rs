@@ -459,7 +459,9 @@ impl Raft {
             self.fetch = None;
         }
         let failed = !matches!(&result, Ok(response) if response.error == ErrorCode::None);
-        if failed {
+        // A fetch that was given up for something else, such as an election, holds that back no more.
+        let is_given_up = matches!(purpose, Purpose::Fetch { .. }) && !is_fetch;
+        if failed && !is_given_up {
             self.peers.pause(to, now + self.config.request_backoff_ms);
         }
         let response = match result {

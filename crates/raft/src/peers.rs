@@ -75,4 +75,8 @@ impl Peers {
     pub fn pause(&mut self, to: Destination, until: Millis) {
         self.pauses.insert(to, until);
     }
+
+    pub fn forget_pauses(&mut self) {
+        self.pauses.clear();
+    }
 }

@@ -40,10 +40,11 @@ impl Raft {
         votes && !self.installing && !self.stopping
     }
 
-    /// Becomes prospective: asks whether it would be elected.
+    /// Becomes prospective: asks whether it would be elected, at once, whatever else has failed just now.
     pub(super) fn canvass(&mut self, now: Millis) {
         let election_at = self.election_time(now);
         self.fetch = None;
+        self.peers.forget_pauses();
         self.enter(State::Prospective { election_at, ballots: Ballots::of(self.me().id) });
         self.count(now);
     }

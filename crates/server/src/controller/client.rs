@@ -181,27 +181,33 @@ impl ControllerClient {
     }
 
     async fn call<R: Request>(&self, address: &NodeAddress, request: &R) -> Result<R::Response, RpcError> {
-        let idle = {
-            let mut idle = self.0.idle.lock();
-            idle.retain(|(known, _)| known == address);
-            idle.pop().map(|(_, client)| client)
-        };
-        let inner = &self.0;
-        let mut client = match idle {
-            Some(client) => client,
-            None => {
-                let (client_id, timeout) = (&inner.client_id, inner.request_timeout);
-                let client = NodeClient::connect(&inner.network, address, client_id, timeout).await?;
-                inner.served.store(Some(Arc::new((address.clone(), client.peer().api_keys.clone()))));
-                client
+        loop {
+            let kept = {
+                let mut idle = self.0.idle.lock();
+                idle.retain(|(known, _)| known == address);
+                idle.pop().map(|(_, client)| client)
+            };
+            let (inner, was_kept) = (&self.0, kept.is_some());
+            let mut client = match kept {
+                Some(client) => client,
+                None => {
+                    let (client_id, timeout) = (&inner.client_id, inner.request_timeout);
+                    let client = NodeClient::connect(&inner.network, address, client_id, timeout).await?;
+                    inner.served.store(Some(Arc::new((address.clone(), client.peer().api_keys.clone()))));
+                    client
+                }
+            };
+            let response = match client.call(request).await {
+                // The controller has been restarted since.
+                Err(RpcError::Io(_)) if was_kept => continue,
+                response => response?,
+            };
+            let mut idle = inner.idle.lock();
+            if idle.len() < IDLE_CONNECTIONS_MAX {
+                idle.push((address.clone(), client));
             }
-        };
-        let response = client.call(request).await?;
-        let mut idle = inner.idle.lock();
-        if idle.len() < IDLE_CONNECTIONS_MAX {
-            idle.push((address.clone(), client));
+            return Ok(response);
         }
-        Ok(response)
     }
 
     /// Waits until another attempt makes sense. Errors: `NotController` when time is up, `Stopping`.

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::wire::Reply;
 use super::wire::ask::{AskError, Asker};
-use crate::rpc::{NodeAddress, NodeClient, RpcNetwork};
+use crate::rpc::{NodeAddress, NodeClient, RpcError, RpcNetwork};
 
 /// Takes what became of a request.
 pub type Answered = Arc<dyn Fn(RequestId, Result<Reply, Failure>) + Send + Sync>;
@@ -106,7 +106,25 @@ impl Link {
         }
     }
 
+    /// A connection that was kept may be broken, as the other node has been restarted since: then the request goes out
+    /// again on a new one at once. The quorum's requests may come twice.
     async fn ask(
+        &self,
+        address: &NodeAddress,
+        connection: &mut Option<NodeClient>,
+        request: &Request,
+    ) -> Result<Reply, AskError> {
+        let was_kept = connection.is_some();
+        match self.ask_once(address, connection, request).await {
+            Err(AskError::Rpc(RpcError::Io(_))) if was_kept => {
+                *connection = None;
+                self.ask_once(address, connection, request).await
+            }
+            result => result,
+        }
+    }
+
+    async fn ask_once(
         &self,
         address: &NodeAddress,
         connection: &mut Option<NodeClient>,
