@@ -344,6 +344,8 @@ impl Raft {
         let wait = self.successor_wait(&end.preferred);
         if let State::Follower(follower) = &mut self.state {
             follower.fetch_by = now + wait;
+            // That leader is no reason any more to refuse a successor.
+            follower.has_fetched = false;
         }
         self.answer(token, ErrorCode::None, body);
     }
