@@ -194,12 +194,18 @@ impl TopicsImage {
     /// Returns the name as the image keeps it.
     pub(crate) fn add_topic(&mut self, record: &TopicRecord) -> Result<Arc<str>, ReplayError> {
         let name: Arc<str> = Arc::from(&*record.name);
-        if self.by_id.contains_key(&record.topic_id) || self.by_name.contains_key(&name) {
-            return Err(ReplayError::TopicExists(name.to_string()));
+        let exists = || ReplayError::TopicExists(record.name.to_string());
+        // One search of each map: a clash, which ends a controller, is taken back.
+        if let Some(known) = self.by_name.insert(name.clone(), record.topic_id) {
+            self.by_name.insert(name, known);
+            return Err(exists());
         }
-        self.by_name.insert(name.clone(), record.topic_id);
         let topic = TopicImage { id: record.topic_id, name: name.clone(), partitions: OrdMap::new() };
-        self.by_id.insert(record.topic_id, Arc::new(topic));
+        if let Some(known) = self.by_id.insert(record.topic_id, Arc::new(topic)) {
+            self.by_id.insert(record.topic_id, known);
+            self.by_name.remove(&name);
+            return Err(exists());
+        }
         Ok(name)
     }
 
