@@ -28,7 +28,7 @@ use self::io_thread::IoThread;
 use self::node::{Node, Shared, common_version, probe};
 use self::refresh::Refresh;
 use self::request::Call;
-pub(crate) use self::request::Outgoing;
+pub(crate) use self::request::{Outgoing, decode};
 use crate::config::{ClientConfig, ConfigError};
 use crate::error::{Error, Result};
 use crate::state::backoff::Backoff;

@@ -12,6 +12,7 @@ pub mod client;
 pub mod config;
 pub mod consumer;
 mod error;
+pub mod producer;
 mod record;
 pub mod state;
 
@@ -21,4 +22,5 @@ pub use consumer::{Consumer, ConsumerRecord, RecordRef, Records};
 pub use error::{Error, Result};
 pub use ottla_model as model;
 pub use ottla_protocol as protocol;
+pub use producer::{Partitioner, Producer, Receipt, TrySendError};
 pub use record::{Header, Record, RecordMetadata};

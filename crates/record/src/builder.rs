@@ -6,9 +6,9 @@ use ottla_model::{LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId};
 use crate::compression::{self, Codec, Compression};
 use crate::control::ControlType;
 use crate::crc::crc32c;
+use crate::encode::encode_record;
 use crate::header::{BatchHeader, CRC_START, HEADER_BYTES, LOG_OVERHEAD_BYTES, TimestampType};
 use crate::record::Record;
-use crate::varint;
 
 /// Collects records and writes them as one batch, byte for byte as Apache Kafka does (uncompressed; compressed
 /// ones depend on the compressor).
@@ -25,7 +25,6 @@ pub struct BatchBuilder {
     last_offset_delta: Option<i32>,
     /// Room for the header, then the records.
     buffer: Vec<u8>,
-    scratch: Vec<u8>,
     next_offset_delta: i32,
 }
 
@@ -48,7 +47,6 @@ impl BatchBuilder {
             max_timestamp_if_empty: None,
             last_offset_delta: None,
             buffer: vec![0; HEADER_BYTES],
-            scratch: Vec::new(),
             next_offset_delta: 0,
         }
     }
@@ -177,30 +175,12 @@ impl BatchBuilder {
         timestamp: Millis,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
-        headers: impl ExactSizeIterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+        headers: impl ExactSizeIterator<Item = (&'a [u8], Option<&'a [u8]>)> + Clone,
         attributes: i8,
     ) {
         let base_timestamp = *self.base_timestamp.get_or_insert(timestamp);
-        let body = &mut self.scratch;
-        body.clear();
-        body.push(attributes as u8);
-        varint::write_i64(body, timestamp.0.wrapping_sub(base_timestamp.0));
-        varint::write_i32(body, offset_delta);
-        write_bytes(body, key);
-        // The value is by far the largest part: it is not copied through the scratch buffer.
-        let mut tail = Vec::new();
-        varint::write_i32(&mut tail, headers.len() as i32);
-        for (key, value) in headers {
-            write_bytes(&mut tail, Some(key));
-            write_bytes(&mut tail, value);
-        }
-        let value_len = value.map_or(-1, |value| value.len() as i32);
-        varint::write_i32(body, value_len);
-        let size = body.len() + value.map_or(0, <[u8]>::len) + tail.len();
-        varint::write_i32(&mut self.buffer, size as i32);
-        self.buffer.extend_from_slice(body);
-        self.buffer.extend_from_slice(value.unwrap_or_default());
-        self.buffer.extend_from_slice(&tail);
+        let delta = timestamp.0.wrapping_sub(base_timestamp.0);
+        encode_record(&mut self.buffer, attributes, delta, offset_delta, key, value, headers);
 
         self.header.record_count += 1;
         self.next_offset_delta = offset_delta + 1;
@@ -254,15 +234,5 @@ impl BatchBuilder {
         let crc = crc32c(&buffer[CRC_START..]);
         buffer[17..21].copy_from_slice(&crc.to_be_bytes());
         buffer.into()
-    }
-}
-
-fn write_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    match bytes {
-        Some(bytes) => {
-            varint::write_i32(out, bytes.len() as i32);
-            out.extend_from_slice(bytes);
-        }
-        None => varint::write_i32(out, -1),
     }
 }

@@ -15,6 +15,11 @@ pub fn replace_head(crc: u32, old_head: &[u8], new_head: &[u8], tail_bytes: usiz
     crc ^ multiply(power_of_x(tail_bytes), crc32c(old_head) ^ crc32c(new_head))
 }
 
+/// The checksum of `head ++ tail`, given that of each.
+pub fn combine(head: u32, tail: u32, tail_bytes: usize) -> u32 {
+    multiply(power_of_x(tail_bytes), head) ^ tail
+}
+
 /// P in reflected bit order: bit 31 stands for x^0.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 
@@ -68,6 +73,7 @@ mod tests {
             let tail: Vec<u8> = (0..tail_bytes).map(|i| (i * 31 % 251) as u8).collect();
             let old = [b"old head, forty bytes of it, or so it is".as_slice(), &tail].concat();
             let new = [b"NEW head, forty bytes of it, or so it is".as_slice(), &tail].concat();
+            assert_eq!(combine(crc32c(&old[..40]), crc32c(&tail), tail_bytes), crc32c(&old));
             assert_eq!(replace_head(crc32c(&old), &old[..40], &new[..40], tail_bytes), crc32c(&new));
         }
     }

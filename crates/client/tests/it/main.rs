@@ -3,3 +3,4 @@
 mod consumer;
 mod foundation;
 mod node;
+mod producer;

@@ -1,0 +1,125 @@
+//! Topics as the producer sees them: queues of partitions, and which one sticks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use arc_swap::{ArcSwap, Guard};
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+
+use super::memory::Buffer;
+use crate::state::accumulator::PartitionQueue;
+use crate::state::metadata::TopicMetadata;
+use crate::state::partitioner::{by_queue, mix};
+
+type TopicMap = HashMap<Arc<str>, Arc<Topic>, foldhash::fast::RandomState>;
+
+/// The topics that were sent to. Looked up without a lock.
+pub(super) struct Topics {
+    map: ArcSwap<TopicMap>,
+    /// The numbers of partitions in the sender.
+    numbers: AtomicUsize,
+    seed: u64,
+}
+
+pub(super) struct Topic {
+    pub name: Arc<str>,
+    pub partitions: Vec<Arc<Partition>>,
+    pub sticky: Arc<Sticky>,
+    /// How many bytes become one when they are compressed, in eighths.
+    shrinkage: Arc<AtomicUsize>,
+}
+
+pub(super) struct Partition {
+    /// Its number in the sender.
+    pub number: usize,
+    pub topic: Arc<str>,
+    pub index: i32,
+    pub queue: Mutex<PartitionQueue<Buffer>>,
+}
+
+/// The partition to which records without a key go until a batch is full.
+pub(super) struct Sticky {
+    partition: AtomicUsize,
+    turns: AtomicU64,
+}
+
+impl Topics {
+    pub fn new(seed: u64) -> Self {
+        Self { map: ArcSwap::default(), numbers: AtomicUsize::new(0), seed }
+    }
+
+    pub fn load(&self) -> Guard<Arc<TopicMap>> {
+        self.map.load()
+    }
+
+    /// Takes in a topic, or the partitions that it has got since.
+    pub fn update(&self, metadata: &TopicMetadata) {
+        self.map.rcu(|map| {
+            let known = map.get(&metadata.name);
+            if known.is_some_and(|known| known.partitions.len() >= metadata.partitions.len()) {
+                return Arc::clone(map);
+            }
+            let mut partitions = known.map_or_else(Vec::new, |known| known.partitions.clone());
+            for index in partitions.len()..metadata.partitions.len() {
+                partitions.push(Arc::new(Partition {
+                    number: self.numbers.fetch_add(1, Ordering::Relaxed),
+                    topic: Arc::clone(&metadata.name),
+                    index: index as i32,
+                    queue: Mutex::default(),
+                }));
+            }
+            let sticky = || Arc::new(Sticky { partition: usize::MAX.into(), turns: self.seed.into() });
+            let topic = Topic {
+                name: Arc::clone(&metadata.name),
+                partitions,
+                sticky: known.map_or_else(sticky, |known| Arc::clone(&known.sticky)),
+                shrinkage: known.map_or_else(|| Arc::new(8.into()), |known| Arc::clone(&known.shrinkage)),
+            };
+            let mut next = TopicMap::clone(map);
+            next.insert(Arc::clone(&metadata.name), Arc::new(topic));
+            Arc::new(next)
+        });
+    }
+}
+
+impl Topic {
+    /// The longest batch before compression, in multiples of `batch.size`.
+    pub fn expansion(&self) -> usize {
+        (self.shrinkage.load(Ordering::Relaxed) / 8).clamp(1, 8)
+    }
+
+    /// Learns from a batch that was compressed; slowly, as one batch says little of the next.
+    pub fn learn_compression(&self, bytes: usize, compressed: usize) {
+        let known = self.shrinkage.load(Ordering::Relaxed);
+        let seen = (bytes * 8 / compressed.max(1)).min(64);
+        self.shrinkage.store((known * 3 + seen) / 4, Ordering::Relaxed);
+    }
+}
+
+impl Sticky {
+    pub fn partition(&self, count: usize) -> usize {
+        match self.partition.load(Ordering::Relaxed) {
+            partition if partition < count => partition,
+            _ => {
+                let partition = (mix(self.turns.fetch_add(1, Ordering::Relaxed)) % count as u64) as usize;
+                self.partition.store(partition, Ordering::Relaxed);
+                partition
+            }
+        }
+    }
+
+    /// Goes on to another partition: a batch is full. With `adaptive` those with fewer waiting batches are likelier.
+    pub fn turn(&self, topic: &Topic, adaptive: bool) {
+        let random = mix(self.turns.fetch_add(1, Ordering::Relaxed));
+        let next = match adaptive {
+            true => {
+                let queued: Vec<usize> =
+                    topic.partitions.iter().map(|partition| partition.queue.lock().batches()).collect();
+                by_queue(&queued, random)
+            }
+            false => (random % topic.partitions.len() as u64) as usize,
+        };
+        self.partition.store(next, Ordering::Relaxed);
+    }
+}

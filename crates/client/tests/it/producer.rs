@@ -1,0 +1,172 @@
+//! Records sent, and what is in the log afterwards.
+
+use std::time::{Duration, Instant};
+
+use ottla_client::blocking::block_on;
+use ottla_client::model::{ErrorCode, NodeId};
+use ottla_client::protocol::api::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use ottla_client::{Client, ClientConfig, Error, Header, Producer, Record, Target, TrySendError};
+use ottla_record::{Batches, Record as Stored};
+
+use crate::node::TestNode;
+
+/// All records of a partition, with the size of the batches they came in.
+fn stored(client: &Client, topic: &str, partition: i32) -> (Vec<Stored>, Vec<usize>) {
+    let metadata = client.metadata();
+    let topic = metadata.topic(topic).unwrap();
+    let (mut records, mut batches, mut offset) = (Vec::new(), Vec::new(), 0);
+    loop {
+        let partitions = vec![FetchPartition {
+            partition,
+            fetch_offset: offset,
+            partition_max_bytes: 1 << 20,
+            ..Default::default()
+        }];
+        let topics = vec![FetchTopic { topic_id: topic.id, partitions, ..Default::default() }];
+        let request = FetchRequest { max_bytes: 1 << 20, topics, ..Default::default() };
+        let answer = block_on(client.call(Target::Node(NodeId(1)), request)).unwrap();
+        let answer = &answer.responses[0].partitions[0];
+        assert_eq!(answer.error_code, 0);
+        let bytes = answer.records.as_ref().and_then(|records| records.to_bytes()).unwrap_or_default();
+        if bytes.is_empty() {
+            return (records, batches);
+        }
+        for batch in Batches::new(bytes) {
+            let batch = batch.unwrap();
+            batch.verify_crc().unwrap();
+            offset = batch.header.next_offset().0;
+            batches.push(batch.bytes.len());
+            records.extend(batch.records().unwrap().map(Result::unwrap));
+        }
+    }
+}
+
+#[test]
+fn records_arrive_whole_in_order_and_with_their_offsets() {
+    let node = TestNode::start("");
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        let config = node.config().with("compression.type", codec).unwrap().with("batch.size", 1000).unwrap();
+        let producer = Producer::new(&config).unwrap();
+        let headers = [Header::new("h", b"1"), Header { key: "null", value: None }];
+        let values: Vec<String> = (0..500).map(|i| format!("value {i}")).collect();
+        let send = async {
+            let mut receipts = Vec::new();
+            for value in &values {
+                let record = Record::to(codec).key("key").value(value).headers(&headers);
+                receipts.push(producer.send(record).await?);
+            }
+            producer.flush().await?;
+            let mut offsets = Vec::new();
+            for receipt in receipts {
+                offsets.push(receipt.await?.offset.0);
+            }
+            Ok::<_, Error>(offsets)
+        };
+        assert_eq!(block_on(send), Ok((0..500).collect::<Vec<i64>>()), "{codec}");
+        let (records, batches) = stored(producer.client(), codec, 0);
+        assert!((2..100).contains(&batches.len()), "{codec}: {batches:?}");
+        let found: Vec<&[u8]> = records.iter().map(|record| record.value.as_deref().unwrap()).collect();
+        assert!(
+            found.iter().zip(&values).all(|(found, sent)| *found == sent.as_bytes()) && found.len() == 500
+        );
+        let first = &records[0];
+        assert_eq!((first.key.as_deref(), first.headers.len()), (Some(&b"key"[..]), 2));
+        assert_eq!((&first.headers[0].key[..], first.headers[1].value.as_deref()), (&b"h"[..], None));
+        block_on(producer.close(Duration::from_secs(5))).unwrap();
+        assert_eq!(producer.try_send(Record::to(codec)).unwrap_err(), TrySendError::Failed(Error::Closed));
+    }
+}
+
+#[test]
+fn without_idempotence_and_without_acknowledgements() {
+    let node = TestNode::start("");
+    let producer = Producer::new(&node.config().with("acks", 0).unwrap()).unwrap();
+    let receipt = block_on(producer.send(Record::to("t").value("x"))).unwrap();
+    assert_eq!(block_on(receipt).unwrap().offset.0, -1);
+    let producer = Producer::new(&node.config().with("acks", 1).unwrap()).unwrap();
+    let receipt = block_on(producer.send(Record::to("t").value("y"))).unwrap();
+    assert_eq!(receipt.wait().unwrap().offset.0, 1);
+}
+
+#[test]
+fn a_batch_that_the_broker_finds_too_large_is_cut() {
+    let node = TestNode::start("message.max.bytes=5000");
+    let producer = Producer::new(&node.config().with("linger.ms", 100).unwrap()).unwrap();
+    let value = [7; 1000];
+    let sending = async {
+        let mut receipts = Vec::new();
+        for _ in 0..30 {
+            receipts.push(producer.send(Record::to("t").value(&value)).await?);
+        }
+        let mut offsets = Vec::new();
+        for receipt in receipts {
+            offsets.push(receipt.await?.offset.0);
+        }
+        Ok::<_, Error>(offsets)
+    };
+    assert_eq!(block_on(sending), Ok((0..30).collect::<Vec<i64>>()));
+    let (records, batches) = stored(producer.client(), "t", 0);
+    assert!(records.len() == 30 && batches.iter().all(|bytes| *bytes <= 5000), "{batches:?}");
+    let receipt = block_on(producer.send(Record::to("t").value(&[7; 6000]))).unwrap();
+    assert_eq!(receipt.wait().unwrap_err().code(), Some(ErrorCode::MessageTooLarge));
+    assert_eq!(block_on(producer.flush()).unwrap_err().code(), Some(ErrorCode::MessageTooLarge));
+    // What comes after is not held up by what was refused.
+    let receipt = block_on(producer.send(Record::to("t").value("small"))).unwrap();
+    assert_eq!(receipt.wait().unwrap().offset.0, 30);
+}
+
+#[test]
+fn what_cannot_be_sent_is_refused_with_a_reason() {
+    let node = TestNode::start("auto.create.topics.enable=false");
+    let config = node.config().with("max.block.ms", 300).unwrap();
+    let producer = Producer::new(&config).unwrap();
+    let begun = Instant::now();
+    let error = block_on(producer.send(Record::to("missing"))).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("sending to missing took longer than 300 ms"), "{text}");
+    assert!(text.contains("UNKNOWN_TOPIC_OR_PARTITION"), "{text}");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    let error = block_on(producer.send(Record::to("no such name!"))).unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::InvalidTopicException), "{error}");
+}
+
+#[test]
+fn a_full_buffer_blocks_and_then_says_so() {
+    let node = TestNode::start("");
+    let pairs = [("buffer.memory", "40000"), ("max.block.ms", "200"), ("linger.ms", "60000")];
+    let config = ClientConfig::from_pairs(pairs).unwrap();
+    let config = config.with("bootstrap.servers", node.address()).unwrap();
+    let producer = Producer::new(&config).unwrap();
+    block_on(producer.send(Record::to("t").value("first"))).unwrap().wait_for(&producer);
+    let error = block_on(producer.send(Record::to("t").value(&[0; 50_000]))).unwrap_err();
+    assert_eq!(error, Error::RecordTooLarge { bytes: 50_036, limit: 40_000, setting: "buffer.memory" });
+    let error = block_on(producer.send(Record::to("t").partition(9))).unwrap_err();
+    assert!(error.to_string().contains("t has 1 partitions"), "{error}");
+    drop(node);
+    let mut taken = 0;
+    let error = loop {
+        match block_on(producer.send(Record::to("t").value(&[0; 15_000]))) {
+            Ok(_) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(taken, 2);
+    assert!(
+        error.to_string().contains("buffer.memory (40000 bytes)") || error.to_string().contains("refused")
+    );
+    assert!(matches!(error, Error::TimedOut { .. }));
+    let error = block_on(producer.close(Duration::from_millis(100))).unwrap_err();
+    assert!(error.to_string().contains("closing the producer"), "{error}");
+}
+
+trait WaitFor {
+    fn wait_for(self, producer: &Producer);
+}
+
+impl WaitFor for ottla_client::Receipt {
+    /// Waits without lingering.
+    fn wait_for(self, producer: &Producer) {
+        block_on(producer.flush()).unwrap();
+        self.wait().unwrap();
+    }
+}
