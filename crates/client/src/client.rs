@@ -89,11 +89,14 @@ pub struct Client {
     thread: Arc<IoThread>,
 }
 
+/// Whose connection: host, port, and which of several.
+type Place = (Arc<str>, u16, Lane);
+
 pub(crate) struct Inner {
     shared: Arc<Shared>,
     runtime: Handle,
     bootstrap: Vec<(Arc<str>, u16)>,
-    nodes: Mutex<HashMap<(Arc<str>, u16, Lane), Node>>,
+    nodes: Mutex<HashMap<Place, Node>>,
     /// Spreads requests to any node.
     turn: AtomicUsize,
     metadata: ArcSwap<Metadata>,

@@ -1,8 +1,8 @@
 //! The producer: records into batches, batches to the leaders of their partitions, receipts back.
 //!
 //! `send` encodes a record straight into its partition's batch under a lock that nobody holds for long; no task is
-//! woken and nothing allocated for a record. One task on the client's thread, the sender, takes batches that are full or
-//! have lingered, gives them their sequence numbers ([`Window`](crate::state::window::Window)) and sends them.
+//! woken and nothing allocated for a record. One task on the client's thread, the sender, takes batches that are full
+//! or have lingered, gives them their sequence numbers ([`Window`](crate::state::window::Window)) and sends them.
 
 mod batch;
 mod memory;

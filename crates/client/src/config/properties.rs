@@ -11,7 +11,7 @@ pub fn parse(text: &str) -> Vec<(String, String)> {
             continue;
         }
         let mut logical = line.to_owned();
-        while logical.len() - logical.trim_end_matches('\\').len() & 1 == 1 {
+        while (logical.len() - logical.trim_end_matches('\\').len()) % 2 == 1 {
             logical.pop();
             let Some(next) = lines.next() else { break };
             logical.push_str(next.trim_start());

@@ -34,7 +34,7 @@ pub(super) struct Batch {
 impl Batch {
     /// Closes a batch, compressing it. Also tells how long it was before.
     pub fn close(open: OpenBatch<Buffer>, compression: Compression, memory: &Arc<Memory>) -> (Self, usize) {
-        let len = open.buffer.len();
+        let len = open.buffer.size_bytes();
         let body = match compression.codec {
             Codec::None => open.buffer,
             _ => {
@@ -94,7 +94,8 @@ impl Batch {
     pub fn split(&self, bytes: usize, compression: Compression, memory: &Arc<Memory>) -> Option<Vec<Self>> {
         let data = compression::decompress(self.codec, &self.body, usize::MAX >> 1).ok()?;
         let limit = bytes.min(data.len() / 2).max(1);
-        let (mut parts, mut firsts): (Vec<(Vec<u8>, u32, Millis)>, Vec<u32>) = Default::default();
+        let mut parts: Vec<(Vec<u8>, u32, Millis)> = Vec::new();
+        let mut firsts = Vec::new();
         let (mut at, mut index) = (0, 0);
         while at < data.len() {
             let begin = at;

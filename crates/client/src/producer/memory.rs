@@ -122,7 +122,7 @@ impl BatchBuffer for Buffer {
         &mut self.bytes
     }
 
-    fn len(&self) -> usize {
+    fn size_bytes(&self) -> usize {
         self.bytes.len()
     }
 }

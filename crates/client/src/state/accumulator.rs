@@ -30,7 +30,7 @@ pub struct OpenBatch<B> {
 /// A buffer that batches are written to.
 pub trait BatchBuffer {
     fn bytes(&mut self) -> &mut Vec<u8>;
-    fn len(&self) -> usize;
+    fn size_bytes(&self) -> usize;
 }
 
 impl<B: BatchBuffer> OpenBatch<B> {
@@ -47,7 +47,7 @@ impl<B: BatchBuffer> OpenBatch<B> {
     }
 
     fn has_room(&self, bytes: usize) -> bool {
-        self.records == 0 || self.buffer.len() + bytes <= self.limit_bytes
+        self.records == 0 || self.buffer.size_bytes() + bytes <= self.limit_bytes
     }
 
     fn append(&mut self, record: &Record<'_>, timestamp: Millis) {
@@ -149,7 +149,7 @@ mod tests {
         fn bytes(&mut self) -> &mut Vec<u8> {
             self
         }
-        fn len(&self) -> usize {
+        fn size_bytes(&self) -> usize {
             self.len()
         }
     }
