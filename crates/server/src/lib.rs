@@ -14,3 +14,4 @@ pub mod quorum;
 pub mod random;
 pub mod rpc;
 pub mod storage;
+mod watch;

@@ -11,11 +11,12 @@ use arc_swap::ArcSwap;
 use ottla_metadata::{MetadataChanges, MetadataDelta, MetadataImage, Provenance, ReplayError, WriteOptions};
 use ottla_model::{Millis, Offset};
 use ottla_protocol::records::metadata::MetadataRecord;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::loops::{self, Loop};
 use crate::quorum::Committed;
 use crate::quorum::snapshot::SnapshotId;
+use crate::watch;
 
 /// Acts on new metadata. Called on the publishing thread, in the order of registration, before the requests that caused
 /// the change are answered.

@@ -1,4 +1,6 @@
-//! The simulator: whole quorums of controllers in one thread, with a network, disks and clocks that a seed breaks.
+//! The simulator: quorums, and clusters of whole nodes, in one thread, with a network, disks and clocks that a seed
+//! breaks. Two worlds: [`cluster`] runs whole nodes and their clients; the one described here runs controllers alone,
+//! many times faster, with what a network of messages can do that connections cannot (doubling, reordering).
 //!
 //! What runs is what ships: `ottla_server::controller::Stepped` is the loop of the controller's thread with the
 //! quorum's driver, the step machine, the controller and the metadata loader, over the log engine on a
@@ -10,6 +12,7 @@
 //! One seed decides everything; the same seed gives the same trace. Must not know threads, sockets or the real clock.
 
 pub mod auditor;
+pub mod cluster;
 pub mod invariants;
 pub mod nemesis;
 pub mod net;

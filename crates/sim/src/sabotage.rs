@@ -20,7 +20,7 @@ pub enum Sabotage {
     GrantEveryVote,
     /// A leader takes a log that is as long as its own for the same, whatever epoch it ends with.
     SkipEpochOfLog,
-    /// A change is acknowledged before it is committed.
+    /// A change is acknowledged before it is committed, a record before the followers have it.
     AnswerEarly,
     /// A block of producer ids is given out again.
     RepeatAnswers,
@@ -36,6 +36,9 @@ impl Sabotage {
         Self::AnswerEarly,
         Self::RepeatAnswers,
     ];
+
+    /// Those that clusters of whole nodes show as well.
+    pub const OF_CLUSTERS: [Self; 2] = [Self::AnswerEarly, Self::ForgetVote];
 
     pub fn is_of_disk(self) -> bool {
         matches!(self, Self::ForgetSync | Self::ForgetVote | Self::ForgetNames)

@@ -12,7 +12,12 @@ const PARTS: &[(&str, &str, &[&str])] = &[
     ("clippy", "cargo", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
     ("schemas", "cargo", &["xtask", "schemas"]),
     ("unit and crate tests", "cargo", &["test", "--workspace", "--exclude", "ottla-e2e"]),
-    ("simulator", "cargo", &["run", "--package", "ottla-sim", "--quiet", "--", "--seeds", "200"]),
+    ("simulated quorums", "cargo", &["run", "-p", "ottla-sim", "-q", "--", "--world=quorum", "--seeds=120"]),
+    (
+        "simulated clusters",
+        "cargo",
+        &["run", "-p", "ottla-sim", "-q", "--", "--world=cluster", "--seeds=4", "--seconds=60"],
+    ),
     ("release build", "cargo", &["build", "--release", "--package", "ottla-cli"]),
     ("black-box tests", "cargo", &["test", "--package", "ottla-e2e"]),
 ];

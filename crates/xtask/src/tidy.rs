@@ -37,7 +37,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ),
     ("client", &["model", "protocol", "record", "transport"]),
     ("cli", &["model", "protocol", "record", "metadata", "commit-log", "server", "client"]),
-    ("sim", &["model", "protocol", "record", "raft", "metadata", "commit-log", "server"]),
+    ("sim", &["model", "protocol", "record", "raft", "metadata", "commit-log", "transport", "server"]),
     ("scenario", &[]),
     ("bench", &["model", "protocol", "record", "client", "e2e"]),
     ("e2e", &["model", "protocol", "record", "client"]),

@@ -20,7 +20,7 @@ use ottla_model::{LeaderEpoch, Millis, NodeId, Offset};
 use ottla_protocol::EncodeError;
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_raft::{Outgoing, Token};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::handle::{Atomicity, ControllerError, Decision, Message, QuorumInfo, QuorumLeader, Release};
 use super::leadership::{Active, Intervals};
@@ -32,6 +32,7 @@ use crate::quorum::snapshots::Snapshots;
 use crate::quorum::wire::Reply;
 use crate::quorum::{Driver, QuorumError};
 use crate::rpc::NodeAddress;
+use crate::watch;
 
 /// Messages handled before a sync; more wait for the next.
 const MESSAGES_PER_SYNC_MAX: usize = 1000;

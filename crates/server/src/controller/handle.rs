@@ -36,12 +36,13 @@ use ottla_protocol::api::unregister_controller::{UnregisterControllerRequest, Un
 use ottla_protocol::api::update_features::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_raft::{Failure, Raft, Replicas, Request, RequestId, VoterSet};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::metadata::Publisher;
 use crate::quorum::snapshot::SnapshotId;
 use crate::quorum::wire::Reply;
 use crate::rpc::NodeAddress;
+use crate::watch;
 
 /// Why the controller did not decide. Requests that it refused are answered by their own response instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -153,7 +153,7 @@ pub(super) fn prepare(options: &Options<'_>, surroundings: Surroundings) -> Resu
         retention_ms: config.metadata_log.retention_ms,
     };
     let kraft_version = Arc::new(AtomicI16::new(driver.raft().history().kraft_version()));
-    let (leader, leader_receiver) = watch::channel(QuorumLeader::default());
+    let (leader, leader_receiver) = crate::watch::channel(QuorumLeader::default());
     let controller = ControllerHandle::new(inbox_sender.clone(), kraft_version.clone(), leader_receiver);
     let mut thread = ControllerThread {
         snapshots: Snapshots::new(limits, recovered.snapshot, now),

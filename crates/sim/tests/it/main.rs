@@ -1,5 +1,7 @@
 //! The simulator itself under test: that it is one story per seed, and that it finds what it is there to find.
 
+mod cluster;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ottla_sim::{Sabotage, play};

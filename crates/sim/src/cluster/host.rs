@@ -1,0 +1,215 @@
+//! A host: a disk, a clock, and while it is up a runtime with the node that ships.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ottla_commit_log::disk::CrashImage;
+use ottla_commit_log::{Disk, SimDisk};
+use ottla_model::{Millis, NodeId, Uuid};
+use ottla_server::clock::{self, Clock};
+use ottla_server::config::{Properties, ServerConfig};
+use ottla_server::environment::Environment;
+use ottla_server::node::{Node, RunningNode};
+use ottla_server::storage::{self, FormatOptions, InitialController, Quorum};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::Instant;
+
+use super::net::Net;
+use crate::node::CLUSTER;
+use crate::sabotage::{LyingDisk, Sabotage};
+
+pub const CLIENT_PORT: u16 = 9092;
+/// Wall time at the beginning.
+pub const BEGIN_MS: i64 = 1_700_000_000_000;
+
+/// A wall clock that the world moves.
+struct WallClock(AtomicI64);
+
+impl Clock for WallClock {
+    fn now(&self) -> Millis {
+        Millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// A runtime whose time is the world's.
+pub struct Driven {
+    runtime: Runtime,
+    /// The runtime's clock stood there when the world's stood at `since_ms`.
+    origin: Instant,
+    since_ms: u64,
+    clock: Arc<WallClock>,
+    pub skew_ms: i64,
+}
+
+impl Driven {
+    pub fn new(now_ms: u64) -> Self {
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+        let runtime = runtime.expect("a runtime of one thread");
+        let origin = runtime.block_on(async { Instant::now() });
+        let clock = Arc::new(WallClock(AtomicI64::new(BEGIN_MS + now_ms as i64)));
+        Self { runtime, origin, since_ms: now_ms, clock, skew_ms: 0 }
+    }
+
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(task);
+    }
+
+    /// Runs everything that can run until the world's time is `now_ms`.
+    pub fn run_until(&self, now_ms: u64) {
+        self.clock.0.store(BEGIN_MS + now_ms as i64 + self.skew_ms, Ordering::Relaxed);
+        clock::set_for_thread(Some(self.clock.clone()));
+        let until = self.origin + Duration::from_millis(now_ms - self.since_ms);
+        self.runtime.block_on(async {
+            // A pause is noticed at its end and not lived through.
+            let behind = until - Instant::now();
+            if behind > Duration::from_millis(1) {
+                tokio::time::advance(behind - Duration::from_millis(1)).await;
+            }
+            tokio::time::sleep_until(until).await;
+        });
+    }
+
+    /// Everything in it is gone.
+    pub fn end(self) {
+        clock::set_for_thread(Some(self.clock.clone()));
+        drop(self.runtime);
+    }
+}
+
+/// What became of the node's start.
+#[derive(Default)]
+enum Life {
+    #[default]
+    Starting,
+    Running(Arc<Node>),
+    Ended(String),
+}
+
+pub struct Host {
+    pub id: i32,
+    pub disk: SimDisk,
+    config: ServerConfig,
+    net: Net,
+    sabotage: Option<Sabotage>,
+    up: Option<Driven>,
+    life: Arc<Mutex<Life>>,
+    /// Nothing of it runs until then.
+    pub paused_until: u64,
+    pub skew_ms: i64,
+}
+
+fn directory_id(id: i32) -> Uuid {
+    Uuid::from_u128((1000 + id as u128) << 64 | 7)
+}
+
+fn config(id: i32, count: i32) -> ServerConfig {
+    let servers: Vec<String> = (1..=count).map(|id| format!("node{id}:9093")).collect();
+    let text = format!(
+        "node.id={id}\nprocess.roles=broker,controller\n\
+         listeners=PLAINTEXT://node{id}:{CLIENT_PORT},CONTROLLER://node{id}:9093\n\
+         controller.listener.names=CONTROLLER\ncontroller.quorum.bootstrap.servers={}\nlog.dirs=/data\n\
+         broker.session.timeout.ms=3000\nbroker.heartbeat.interval.ms=500\nreplica.lag.time.max.ms=3000\n\
+         default.replication.factor=3\nmin.insync.replicas=2\noffsets.topic.num.partitions=2\n\
+         offsets.topic.replication.factor=3\nnum.recovery.threads.per.data.dir=1\nlog.cleaner.threads=1\n\
+         replica.fetch.wait.max.ms=200\nrequest.timeout.ms=5000\nlog.roll.ms=8000\n\
+         log.cleaner.backoff.ms=1000\n\
+         metadata.log.max.record.bytes.between.snapshots=20000\n",
+        servers.join(",")
+    );
+    let properties = Properties::parse("sim", &text).expect("the settings are well-formed");
+    ServerConfig::from_properties(&properties).expect("the settings are valid").0
+}
+
+impl Host {
+    pub fn format(id: i32, count: i32, net: &Net, sabotage: Option<Sabotage>) -> Self {
+        let disk = SimDisk::new();
+        let config = config(id, count);
+        let initial = |id: i32| InitialController {
+            id: NodeId(id),
+            host: format!("node{id}"),
+            port: 9093,
+            directory: directory_id(id),
+        };
+        let quorum = Quorum::Initial((1..=count).map(initial).collect());
+        let options = FormatOptions { cluster_id: CLUSTER.into(), quorum, ..FormatOptions::default() };
+        storage::format(&disk, &config, &options, Millis(BEGIN_MS), || directory_id(id))
+            .expect("a fresh disk can be formatted");
+        Self {
+            id,
+            disk,
+            config,
+            net: net.clone(),
+            sabotage,
+            up: None,
+            life: Arc::default(),
+            paused_until: 0,
+            skew_ms: 0,
+        }
+    }
+
+    pub fn start(&mut self, now_ms: u64) {
+        let mut driven = Driven::new(now_ms);
+        driven.skew_ms = self.skew_ms;
+        self.life = Arc::default();
+        let disk: Arc<dyn Disk> = match self.sabotage {
+            Some(sabotage) if sabotage.is_of_disk() => Arc::new(LyingDisk::new(self.disk.clone(), sabotage)),
+            _ => Arc::new(self.disk.clone()),
+        };
+        let environment = Environment { disk, network: self.net.of(self.id) };
+        let (config, life) = (self.config.clone(), Arc::clone(&self.life));
+        let set = move |now| *life.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = now;
+        driven.spawn(async move {
+            match RunningNode::start_in(environment, config).await {
+                Ok(running) => {
+                    set(Life::Running(Arc::clone(&running.node)));
+                    set(Life::Ended(running.failed().await));
+                }
+                Err(error) => set(Life::Ended(format!("cannot start: {error}"))),
+            }
+        });
+        self.up = Some(driven);
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.up.is_some()
+    }
+
+    /// The node, once it has started.
+    pub fn node(&self) -> Option<Arc<Node>> {
+        match &*self.life.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+            Life::Running(node) if self.is_up() => Some(Arc::clone(node)),
+            _ => None,
+        }
+    }
+
+    /// Why it runs no more, though nobody has ended it.
+    pub fn ended(&self) -> Option<String> {
+        match &*self.life.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+            Life::Ended(reason) if self.is_up() => Some(reason.clone()),
+            _ => None,
+        }
+    }
+
+    pub fn run_until(&self, now_ms: u64) {
+        if let Some(driven) = &self.up
+            && self.paused_until <= now_ms
+        {
+            self.disk.set_clock_ms(BEGIN_MS + now_ms as i64 + self.skew_ms);
+            driven.run_until(now_ms);
+        }
+    }
+
+    /// The process is gone at once; of what it wrote the image is left.
+    pub fn crash(&mut self, image: CrashImage) {
+        self.net.crash(self.id);
+        let left = self.disk.crash(image);
+        *self.life.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Life::Starting;
+        if let Some(driven) = self.up.take() {
+            driven.end();
+        }
+        self.disk = left;
+        self.paused_until = 0;
+    }
+}

@@ -1,0 +1,56 @@
+//! What goes wrong: one thing after the other, by chance, within what Apache Kafka promises to survive. Bytes that are
+//! acknowledged lie in the page caches of the in-sync replicas: so one host at a time loses power, and the next not before
+//! all are in sync again. Processes may end at any time and in any number.
+
+use ottla_commit_log::disk::CrashImage;
+
+use super::world::World;
+
+pub fn strike(world: &mut World) {
+    let count = world.hosts.len() as i64;
+    let (id, other) = (1 + world.random.below(count) as i32, 1 + world.random.below(count) as i32);
+    let is_up = world.hosts[id as usize - 1].is_up();
+    match world.random.below(14) {
+        0 | 1 if is_up => world.crash(id, CrashImage::ProcessKilled),
+        2 if is_up && world.is_whole() => world.crash(id, CrashImage::LoseUnsynced),
+        3 | 4 if is_up && world.is_whole() => {
+            let image = CrashImage::Torn(world.random.number());
+            world.crash(id, image);
+        }
+        5 => {
+            for id in 1..=count as i32 {
+                world.crash(id, CrashImage::ProcessKilled);
+            }
+        }
+        6 | 7 => {
+            let ms = 100 + world.random.below(8000) as u64;
+            world.note(format!("host {id} pauses for {ms} ms"));
+            world.hosts[id as usize - 1].paused_until = world.now_ms + ms;
+        }
+        8 if id != other => {
+            world.note(format!("cut from {id} to {other}"));
+            world.net.cut(id, other);
+        }
+        9 => {
+            world.note(format!("host {id} is alone"));
+            for other in (1..=count as i32).filter(|other| *other != id) {
+                world.net.cut(id, other);
+                world.net.cut(other, id);
+            }
+        }
+        10 => {
+            let delay = [3, 30, 150][world.random.below(3) as usize];
+            world.note(format!("delays to {delay} ms"));
+            world.net.set_delay(delay);
+        }
+        11 => {
+            let skew = world.random.below(20_000) - 10_000;
+            world.note(format!("clock of host {id} goes {skew} ms ahead, from its next start on"));
+            world.hosts[id as usize - 1].skew_ms = skew;
+        }
+        _ => {
+            world.note("links heal".to_owned());
+            world.net.heal();
+        }
+    }
+}
