@@ -1,5 +1,6 @@
 //! The network: listeners and byte pipes between hosts. Bytes arrive in order on one connection, after a delay of its
-//! own for each write, and not while their direction is cut; a connection that is opened over a cut waits for it to heal.
+//! own for each write, and not while their direction is cut; a connection that is opened over a cut waits until it is
+//! healed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;

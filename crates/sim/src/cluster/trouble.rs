@@ -1,6 +1,6 @@
 //! What goes wrong: one thing after the other, by chance, within what Apache Kafka promises to survive. Bytes that are
-//! acknowledged lie in the page caches of the in-sync replicas: so one host at a time loses power, and the next not before
-//! all are in sync again. Processes may end at any time and in any number.
+//! acknowledged lie in the page caches of the in-sync replicas: so one host at a time loses power, and the next not
+//! before all are in sync again. Processes may end at any time and in any number.
 
 use ottla_commit_log::disk::CrashImage;
 
