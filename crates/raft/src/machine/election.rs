@@ -193,6 +193,10 @@ impl Raft {
 
     pub(super) fn poll_leader(&mut self, now: Millis) {
         let State::Leader(leader) = &self.state else { return };
+        if self.stopping {
+            // Elected after all, by votes that it had asked for before.
+            return self.resign(now);
+        }
         let (check_quorum_at, tell_at) = (leader.check_quorum_at, leader.tell_at);
         let has_others = self.voters().ids().any(|id| id != self.me().id);
         if has_others && self.is_due(now, check_quorum_at) {
