@@ -12,6 +12,7 @@ use tempfile::TempDir;
 pub struct TestNode {
     running: Option<RunningNode>,
     runtime: tokio::runtime::Runtime,
+    text: String,
     _dir: TempDir,
 }
 
@@ -26,13 +27,20 @@ impl TestNode {
              log.dirs={}\noffsets.topic.replication.factor=1\n{extra}",
             dir.path().join("data").display()
         );
-        let properties = Properties::parse("test", &text).unwrap();
-        let (config, _) = ServerConfig::from_properties(&properties).unwrap();
+        let config = config_of(&text);
         assert!(storage::format_if_new(&RealDisk, &config).unwrap());
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
         let running = runtime.block_on(RunningNode::start(config)).unwrap();
-        Self { running: Some(running), runtime, _dir: dir }
+        Self { running: Some(running), runtime, text, _dir: dir }
+    }
+
+    /// Stops the node and starts it again at the same port, on the same data.
+    pub fn restart(&mut self) {
+        let address = format!("PLAINTEXT://{}", self.address());
+        self.text = self.text.replace("PLAINTEXT://127.0.0.1:0", &address);
+        self.runtime.block_on(self.running.take().unwrap().stop());
+        self.running = Some(self.runtime.block_on(RunningNode::start(config_of(&self.text))).unwrap());
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -51,4 +59,9 @@ impl Drop for TestNode {
             self.runtime.block_on(running.stop());
         }
     }
+}
+
+fn config_of(text: &str) -> ServerConfig {
+    let properties = Properties::parse("test", text).unwrap();
+    ServerConfig::from_properties(&properties).unwrap().0
 }

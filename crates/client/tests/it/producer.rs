@@ -170,3 +170,43 @@ impl WaitFor for ottla_client::Receipt {
         self.wait().unwrap();
     }
 }
+
+/// Answers are lost with every stop: what was appended is sent again, and told from what was not.
+#[test]
+fn a_broker_that_goes_and_comes_back_gets_every_record_once_and_in_order() {
+    const RESTARTS: usize = 20;
+    let mut node = TestNode::start("");
+    // Little memory: what is under way stays little, and the load ends with the last stop.
+    let pairs = [("batch.size", "500"), ("buffer.memory", "50000"), ("retry.backoff.max.ms", "100")];
+    let config = ClientConfig::from_pairs(pairs).unwrap().with("bootstrap.servers", node.address()).unwrap();
+    let producer = Producer::new(&config).unwrap();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let sending = producer.clone();
+    let load = std::thread::spawn(move || {
+        let mut receipts = Vec::new();
+        while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            for _ in 0..200 {
+                let value = receipts.len().to_string();
+                receipts.push(block_on(sending.send(Record::to("t").value(&value))).unwrap());
+            }
+        }
+        receipts
+    });
+    for _ in 0..RESTARTS {
+        // Something has arrived since the last stop.
+        block_on(block_on(producer.send(Record::to("marks").value("x"))).unwrap()).unwrap();
+        node.restart();
+    }
+    drop(stop);
+    let receipts = load.join().unwrap();
+    block_on(producer.flush()).unwrap();
+    let count = receipts.len();
+    for receipt in receipts {
+        receipt.wait().unwrap();
+    }
+    block_on(producer.client().updated_metadata()).unwrap();
+    let (records, _) = stored(producer.client(), "t", 0);
+    let found: Vec<&[u8]> = records.iter().map(|record| record.value.as_deref().unwrap()).collect();
+    assert_eq!(found.len(), count);
+    assert!(found.iter().enumerate().all(|(i, value)| *value == i.to_string().as_bytes()));
+}
