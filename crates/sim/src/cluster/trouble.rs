@@ -1,6 +1,7 @@
 //! What goes wrong: one thing after the other, by chance, within what Apache Kafka promises to survive. Bytes that are
 //! acknowledged lie in the page caches of the in-sync replicas: so one host at a time loses power, and the next not
-//! before all are in sync again. Processes may end at any time and in any number.
+//! before all are in sync again. Processes may end in any number, though not
+//! while a host that lost power is out of sync: a controller cannot tell the one from the other.
 
 use ottla_commit_log::disk::CrashImage;
 
@@ -11,13 +12,13 @@ pub fn strike(world: &mut World) {
     let (id, other) = (1 + world.random.below(count) as i32, 1 + world.random.below(count) as i32);
     let is_up = world.hosts[id as usize - 1].is_up();
     match world.random.below(14) {
-        0 | 1 if is_up => world.crash(id, CrashImage::ProcessKilled),
+        0 | 1 if is_up && !world.has_lost_power() => world.crash(id, CrashImage::ProcessKilled),
         2 if is_up && world.is_whole() => world.crash(id, CrashImage::LoseUnsynced),
         3 | 4 if is_up && world.is_whole() => {
             let image = CrashImage::Torn(world.random.number());
             world.crash(id, image);
         }
-        5 => {
+        5 if !world.has_lost_power() => {
             for id in 1..=count as i32 {
                 world.crash(id, CrashImage::ProcessKilled);
             }

@@ -167,6 +167,11 @@ impl World {
         self.lost_power.is_none() && self.all_in_sync()
     }
 
+    /// Whether a host that lost power may still lack what was acknowledged.
+    pub fn has_lost_power(&self) -> bool {
+        self.lost_power.is_some()
+    }
+
     /// Whether every host runs, and says that all replicas of everything are in sync.
     fn all_in_sync(&self) -> bool {
         self.hosts.iter().all(|host| {
