@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
+use foldhash::fast::{FixedState, RandomState};
 use hashbrown::HashMap;
 use ottla_model::{ErrorCode, Uuid};
 
@@ -12,7 +12,8 @@ use super::partition::PartitionHandle;
 /// Every topic of the cluster, with the partitions that live on this broker.
 #[derive(Clone, Default)]
 pub struct PartitionTable {
-    by_id: HashMap<Uuid, Arc<TopicPartitions>, RandomState>,
+    /// In the same order in every run, as all work on all partitions is. Nobody chooses ids to make them collide.
+    by_id: HashMap<Uuid, Arc<TopicPartitions>, FixedState>,
     by_name: HashMap<Arc<str>, Arc<TopicPartitions>, RandomState>,
 }
 
