@@ -3,6 +3,7 @@
 //! Owns the process: allocator, arguments, the terminal log, exit codes. Whatever goes wrong ends as one line
 //! `error: …` on stderr and a non-zero exit code; nobody is shown a backtrace for a full disk.
 
+mod dev;
 mod dump;
 mod format;
 mod server;
@@ -32,6 +33,8 @@ struct Arguments {
 enum Command {
     /// Start a node (the default command)
     Server(server::Args),
+    /// Start a node to develop and test against, on its own port and data
+    Dev(dev::Args),
     /// Prepare the directories of a node
     Format(format::FormatArgs),
     /// Print what the directories of a node belong to
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command.unwrap_or_else(|| Command::Server(arguments.server.into())) {
         Command::Server(args) => server::run(args),
+        Command::Dev(args) => dev::run(&args),
         Command::Format(args) => format::format(args),
         Command::Info(args) => format::info(&args),
         Command::RandomUuid => {

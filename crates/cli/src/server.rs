@@ -3,7 +3,7 @@
 //! A first signal (SIGTERM, SIGINT, SIGHUP) stops cleanly, a second one at once. Nothing on disk needs a clean stop;
 //! with one, the next start has nothing to look through.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::time::Instant;
 
@@ -29,10 +29,10 @@ pub struct Args {
 pub struct Options {
     /// Set or replace a property; may be repeated
     #[arg(long = "override", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
+    pub overrides: Vec<String>,
     /// error, warn, info, debug, trace, or a filter such as info,ottla_raft=debug
     #[arg(long, env = "OTTLA_LOG", default_value = "info", value_name = "LEVEL")]
-    log_level: String,
+    pub log_level: String,
 }
 
 impl From<Options> for Args {
@@ -43,11 +43,20 @@ impl From<Options> for Args {
 
 pub fn run(args: Args) -> Result<()> {
     terminal_log::start(&args.options.log_level)?;
-    let (config, warnings) = config::load(args.file.as_deref(), &args.options.overrides)?;
+    start(args.file.as_deref(), &args.options.overrides, |_| Ok(()))
+}
+
+/// Runs a node until it is told to stop; `ready` is called when it has started.
+pub fn start(
+    file: Option<&Path>,
+    overrides: &[String],
+    ready: impl FnOnce(&RunningNode) -> Result<()>,
+) -> Result<()> {
+    let (config, warnings) = config::load(file, overrides)?;
     for warning in warnings {
         warn!("{warning}");
     }
-    if args.file.is_none() && storage::format_if_new(&RealDisk, &config)? {
+    if file.is_none() && storage::format_if_new(&RealDisk, &config)? {
         info!("new cluster of this node alone");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -55,18 +64,19 @@ pub fn run(args: Args) -> Result<()> {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    let outcome = runtime.block_on(serve(config));
+    let outcome = runtime.block_on(serve(config, ready));
     // A thread that still waits for the network or a disk must not hold the process.
     runtime.shutdown_background();
     outcome
 }
 
-async fn serve(config: ServerConfig) -> Result<()> {
+async fn serve(config: ServerConfig, ready: impl FnOnce(&RunningNode) -> Result<()>) -> Result<()> {
     let mut signals = Signals::new()?;
     let node = tokio::select! {
         node = RunningNode::start(config) => node?,
         name = signals.next() => bail!("{name} while starting"),
     };
+    ready(&node)?;
     tokio::select! {
         reason = node.failed() => bail!("{reason}"),
         name = signals.next() => info!("{name}: stopping; another one stops at once"),

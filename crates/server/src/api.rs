@@ -4,6 +4,7 @@
 //! the tables below, so a key is offered when its handler exists and not before.
 
 mod connection;
+mod hook;
 
 mod allocate_producer_ids;
 mod alter_client_quotas;
@@ -81,6 +82,7 @@ use alter_configs::at_controller as alter_configs_at_controller;
 use incremental_alter_configs::at_controller as incremental_alter_configs_at_controller;
 
 pub use connection::serve;
+pub use hook::{Intervention, RequestHook};
 
 /// What the connections of one listener share.
 pub struct ListenerContext {
@@ -89,6 +91,8 @@ pub struct ListenerContext {
     pub name: Arc<str>,
     pub kind: Listener,
     pub idle_max: Duration,
+    /// Steps in before handlers, in tests.
+    pub hook: Option<Arc<dyn RequestHook>>,
 }
 
 /// One request's circumstances.

@@ -9,15 +9,19 @@ use std::sync::Arc;
 use ottla_commit_log::{Disk, RealDisk};
 use ottla_transport::{Network, Tcp};
 
+use crate::api::RequestHook;
+
 /// Disk and network of a node; the machine's own unless said otherwise.
 #[derive(Clone, Debug)]
 pub struct Environment {
     pub disk: Arc<dyn Disk>,
     pub network: Arc<dyn Network>,
+    /// Who steps in before requests are handled; nobody, but in tests.
+    pub hook: Option<Arc<dyn RequestHook>>,
 }
 
 impl Default for Environment {
     fn default() -> Self {
-        Self { disk: Arc::new(RealDisk), network: Arc::new(Tcp) }
+        Self { disk: Arc::new(RealDisk), network: Arc::new(Tcp), hook: None }
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::api::ListenerContext;
+use crate::api::{ListenerContext, RequestHook};
 use crate::broker::lifecycle::Registration;
 use crate::broker::role::{self, BrokerRole};
 use crate::broker::syncer::Syncer;
@@ -113,7 +113,7 @@ impl RunningNode {
 
     /// As [`Self::start`], on other disks and networks than the machine's.
     pub async fn start_in(environment: Environment, config: ServerConfig) -> Result<Self, StartError> {
-        let Environment { disk, network: machine } = environment;
+        let Environment { disk, network: machine, hook } = environment;
         let began = Instant::now();
         let config = Arc::new(config);
         let network = Arc::new(Network::new(&config.network, accept_limits(&config)));
@@ -173,7 +173,7 @@ impl RunningNode {
         };
         let (controllers, clients): (Vec<_>, Vec<_>) =
             ports.into_iter().partition(|port| config.is_controller_listener(&port.endpoint.listener));
-        serve(&node, &network, &config, controllers);
+        serve(&node, &network, &config, controllers, hook.as_ref());
         if config.roles.controller {
             let endpoints = controller_endpoints(&config, &opened_ports);
             let request = registration::request(&config, &endpoints, incarnation);
@@ -195,7 +195,7 @@ impl RunningNode {
                 return Err(StartError::Fault(ended(&mut fault).await));
             }
             broker_role = Some(started?);
-            serve(&node, &network, &config, clients);
+            serve(&node, &network, &config, clients, hook.as_ref());
         }
         let roles = match (config.roles.broker, config.roles.controller) {
             (true, true) => "broker and controller",
@@ -257,7 +257,13 @@ async fn ended(fault: &mut watch::Receiver<Option<String>>) -> String {
 }
 
 /// Serves open ports.
-fn serve(node: &Arc<Node>, network: &Arc<Network>, config: &ServerConfig, ports: Vec<OpenPort>) {
+fn serve(
+    node: &Arc<Node>,
+    network: &Arc<Network>,
+    config: &ServerConfig,
+    ports: Vec<OpenPort>,
+    hook: Option<&Arc<dyn RequestHook>>,
+) {
     let idle_max = match config.network.connections_idle_ms_max {
         ..0 => Duration::MAX / 4,
         idle_ms => Duration::from_millis(idle_ms as u64),
@@ -270,6 +276,7 @@ fn serve(node: &Arc<Node>, network: &Arc<Network>, config: &ServerConfig, ports:
             name: name.as_str().into(),
             kind: if is_controller { Listener::Controller } else { Listener::Broker },
             idle_max,
+            hook: hook.cloned(),
         };
         network.serve(port, Arc::new(context));
     }

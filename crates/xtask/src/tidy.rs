@@ -41,6 +41,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("scenario", &[]),
     ("bench", &["model", "protocol", "record", "client", "e2e"]),
     ("e2e", &["model", "protocol", "record", "client"]),
+    ("testing", &["model", "protocol", "commit-log", "server"]),
     ("xtask", &["model", "protocol", "bench"]),
 ];
 

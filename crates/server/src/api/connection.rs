@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::produce::PendingProduce;
-use super::{Answer, ListenerContext, Rejected, RequestContext};
+use super::{Answer, Intervention, ListenerContext, Rejected, RequestContext};
 
 /// Produce requests of one connection whose answers are outstanding.
 const PIPELINED_MAX: usize = 128;
@@ -80,6 +80,10 @@ enum Wake {
     Completed,
     Idle,
     Stopping,
+}
+
+fn closed_by_hook() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "closed on purpose")
 }
 
 impl Session {
@@ -146,10 +150,38 @@ impl Session {
             && let Some(frame) = self.connection.next_frame()?
         {
             let (context, body) = self.parse(frame)?;
+            let mut lose_answer = false;
+            if let Some(hook) = &self.listener.hook
+                && let Some(intervention) = hook.intervene(&context, body.rest())
+            {
+                self.enter_shards(entered);
+                self.wait_for_pending().await?;
+                entered = 0;
+                match intervention {
+                    Intervention::Delay(delay) => {
+                        self.connection.flush().await?;
+                        tokio::time::sleep(delay).await;
+                    }
+                    Intervention::Close => return Err(closed_by_hook()),
+                    Intervention::LoseAnswer => {
+                        self.connection.flush().await?;
+                        lose_answer = true;
+                    }
+                    Intervention::Answer(answer) => {
+                        self.queue(Answer::of_other_node(answer));
+                        continue;
+                    }
+                }
+            }
             if context.api_key == ApiKey::Produce && self.listener.serves(&context) {
                 let pending = super::produce::dispatch(&self.listener.node, context, body, &self.completed)
                     .map_err(io::Error::from)?;
                 self.pending.push_back(pending);
+                if lose_answer {
+                    self.enter_shards(entered);
+                    self.wait_for_pending().await?;
+                    return Err(closed_by_hook());
+                }
                 continue;
             }
             self.enter_shards(entered);
@@ -159,6 +191,9 @@ impl Session {
                 ApiKey::Fetch => self.answer_fetch(context, body).await?,
                 _ => super::dispatch(&self.listener, context, body).await.map_err(io::Error::from)?,
             };
+            if lose_answer {
+                return Err(closed_by_hook());
+            }
             self.queue(answer);
             if self.connection.outgoing().len() >= OUTGOING_BYTES_MAX {
                 self.connection.flush().await?;

@@ -1,0 +1,30 @@
+use std::time::Instant;
+
+use ottla_testing::TestCluster;
+
+use crate::wire::Wire;
+
+#[tokio::test]
+async fn three_brokers_replicate_and_outlive_one_of_them() {
+    let began = Instant::now();
+    let mut cluster = TestCluster::start().await;
+    println!("three brokers in {:?}", began.elapsed());
+    assert_eq!(cluster.bootstrap_servers().split(',').count(), 3);
+    let mut wire = Wire::to(cluster.broker(1));
+    wire.create_topic("t", 3, &[]);
+    let now = cluster.broker(1).clock().now();
+    let leader = wire.leader("t").expect("a new topic has a leader");
+    assert_eq!(Wire::to(cluster.broker(leader)).produce("t", now, "a").unwrap(), Ok(0));
+    cluster.broker(leader).kill().await;
+    // The others find out by its heartbeats that do not come; time is theirs alone to wait for, so it is moved.
+    let alive = leader % 3 + 1;
+    let mut wire = Wire::to(cluster.broker(alive));
+    let next = loop {
+        match wire.leader("t") {
+            Some(next) if next != leader => break next,
+            _ => cluster.advance(std::time::Duration::from_millis(500)).await,
+        }
+    };
+    let (_, end, _) = Wire::to(cluster.broker(next)).fetch("t", 0).unwrap().unwrap();
+    assert_eq!(end, 1, "what was acknowledged by all is there");
+}
