@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ottla_commit_log::disk::CrashImage;
 use ottla_commit_log::{Disk, RealDisk, SimDisk};
 use ottla_server::config::{self, ServerConfig, ServerConfigError};
 use ottla_server::environment::Environment;
@@ -38,9 +39,8 @@ pub enum StartError {
 #[derive(Debug)]
 enum Home {
     Memory(SimDisk),
-    /// Removed with the broker.
-    Temporary(TempDir),
-    Directory(PathBuf),
+    /// Removed with the broker. The number counts its lives.
+    Temporary(TempDir, u32),
 }
 
 /// What a broker is started with.
@@ -109,13 +109,7 @@ impl TestBrokerBuilder {
 
     /// Keeps its files in a temporary directory instead of in memory.
     pub fn on_disk(mut self) -> Self {
-        self.home = Home::Temporary(tempfile::tempdir().expect("create a temporary directory"));
-        self
-    }
-
-    /// Keeps its files in this directory; they stay there when the broker ends.
-    pub fn in_directory(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.home = Home::Directory(directory.into());
+        self.home = Home::Temporary(tempfile::tempdir().expect("create a temporary directory"), 0);
         self
     }
 
@@ -172,15 +166,27 @@ impl Home {
     fn log_dir(&self) -> PathBuf {
         match self {
             Self::Memory(_) => "/memory".into(),
-            Self::Temporary(dir) => dir.path().join("data"),
-            Self::Directory(path) => path.clone(),
+            Self::Temporary(dir, life) => dir.path().join(format!("data-{life}")),
         }
+    }
+
+    /// Moves what is there to where nobody has locked it: a lock ends with its process, which here goes on.
+    fn leave(&mut self) -> std::io::Result<()> {
+        let before = self.log_dir();
+        match self {
+            Self::Memory(disk) => *disk = disk.crash(CrashImage::ProcessKilled),
+            Self::Temporary(_, life) => {
+                *life += 1;
+                std::fs::rename(before, self.log_dir())?;
+            }
+        }
+        Ok(())
     }
 
     fn disk(&self) -> Arc<dyn Disk> {
         match self {
             Self::Memory(disk) => Arc::new(disk.clone()),
-            _ => Arc::new(RealDisk),
+            Self::Temporary(..) => Arc::new(RealDisk),
         }
     }
 }
@@ -215,7 +221,7 @@ impl TestBroker {
     }
 
     /// Moves the broker's time forward: its wall clock, by which records expire, and all that waits for a time, such as
-    /// sessions of group members.
+    /// sessions of group members and connections that nobody uses (`connections.max.idle.ms`).
     pub async fn advance(&self, time: Duration) {
         let Some(running) = &self.running else { return self.clock.advance(time) };
         let (done, advanced) = oneshot::channel();
@@ -254,6 +260,8 @@ impl TestBroker {
     /// If it does not start.
     pub async fn restart(&mut self) {
         self.kill().await;
+        self.home.leave().expect("move the broker's files");
+        self.overrides.push(format!("log.dirs={}", self.home.log_dir().display()));
         // A later setting of the same name wins.
         let controller = self.config.controller_listeners().next().map_or(0, |endpoint| endpoint.port);
         let port = self.address.port();

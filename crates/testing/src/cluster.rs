@@ -57,7 +57,8 @@ impl TestCluster {
             .collect();
         let mut brokers = Vec::with_capacity(size);
         for (broker, started) in starting {
-            brokers.push(started.finish(broker).await.unwrap_or_else(|error| panic!("start a broker: {error}")));
+            brokers
+                .push(started.finish(broker).await.unwrap_or_else(|error| panic!("start a broker: {error}")));
         }
         Self { brokers }
     }
@@ -98,7 +99,10 @@ impl HeldPort {
             socket.set_reuse_address(true)?;
             socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
             let address = socket.local_addr()?.as_socket_ipv4();
-            Ok::<_, std::io::Error>(Self { _socket: socket, port: address.map_or(0, |address| address.port()) })
+            Ok::<_, std::io::Error>(Self {
+                _socket: socket,
+                port: address.map_or(0, |address| address.port()),
+            })
         };
         hold().expect("hold a port")
     }

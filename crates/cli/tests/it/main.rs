@@ -1,5 +1,6 @@
 //! The binary `ottla` as its users see it: arguments in, lines and an exit code out.
 
+mod dev;
 mod dump;
 mod format;
 mod node;
@@ -32,7 +33,7 @@ fn version_and_help_name_the_commands() {
     assert_eq!(stdout(&version), format!("ottla {}\n", env!("CARGO_PKG_VERSION")));
     let help = ottla(["--help"]);
     assert!(help.status.success());
-    for command in ["server", "format", "info", "random-uuid", "dump"] {
+    for command in ["server", "dev", "format", "info", "random-uuid", "dump"] {
         assert!(stdout(&help).contains(&format!("\n  {command} ")), "{}", stdout(&help));
     }
 }

@@ -16,6 +16,10 @@ impl Home {
         Self { dir: tempfile::tempdir().expect("create a directory") }
     }
 
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// The log directory.
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("ottla-data")
@@ -32,16 +36,15 @@ impl Home {
 
     /// Starts a node and waits until it says that it has started.
     pub fn start(&self, arguments: &[&str]) -> Node {
-        let mut child = self
-            .command(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("start a node");
-        let stderr = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
-        let mut node = Node { child, stderr, log: String::new() };
+        let mut node = Node::spawn(&mut self.command(arguments));
         node.wait_for("(CONTROLLER)");
         node
+    }
+
+    /// Starts `ottla dev`, and waits for nothing.
+    pub fn dev(&self, arguments: &[&str]) -> Node {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+        Node::spawn(command.current_dir(self.path()).env("TMPDIR", "/tmp").arg("dev").args(arguments))
     }
 
     /// Runs a node that does not start. Returns its error lines.
@@ -71,6 +74,13 @@ pub struct Node {
 }
 
 impl Node {
+    fn spawn(command: &mut Command) -> Self {
+        let piped = command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = piped.spawn().expect("start a node");
+        let stderr = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
+        Self { child, stderr, log: String::new() }
+    }
+
     /// Reads the log up to a line that contains `text`.
     pub fn wait_for(&mut self, text: &str) {
         loop {

@@ -90,7 +90,8 @@ impl Asked {
         let is = |name: &str, id: Uuid| name == topic || name_of(id).is_some_and(|name| name == topic);
         match self {
             Self::Produce(request) => request.topic_data.iter().any(|named| {
-                is(&named.name, named.topic_id) && named.partition_data.iter().any(|data| data.index == partition)
+                is(&named.name, named.topic_id)
+                    && named.partition_data.iter().any(|data| data.index == partition)
             }),
             Self::Fetch(request) => request.topics.iter().any(|named| {
                 is(&named.topic, named.topic_id) && named.partitions.iter().any(|p| p.partition == partition)
@@ -181,12 +182,13 @@ impl Asked {
                 answer(context, &OffsetCommitResponse { topics: topics.collect(), ..Default::default() })
             }
             Self::Metadata(request) => {
-                let topics = request.topics.unwrap_or_default().into_iter().map(|topic| MetadataResponseTopic {
-                    error_code,
-                    name: topic.name.or_else(|| Some("".into())),
-                    topic_id: topic.topic_id,
-                    ..Default::default()
-                });
+                let topics =
+                    request.topics.unwrap_or_default().into_iter().map(|topic| MetadataResponseTopic {
+                        error_code,
+                        name: topic.name.or_else(|| Some("".into())),
+                        topic_id: topic.topic_id,
+                        ..Default::default()
+                    });
                 answer(context, &MetadataResponse { topics: topics.collect(), ..Default::default() })
             }
             Self::CreateTopics(request) => {
@@ -206,7 +208,10 @@ impl Asked {
                     error_code,
                     error_message: None,
                 });
-                answer(context, &DeleteTopicsResponse { responses: responses.collect(), ..Default::default() })
+                answer(
+                    context,
+                    &DeleteTopicsResponse { responses: responses.collect(), ..Default::default() },
+                )
             }
             other => other.refuse_whole(context, code),
         }
@@ -249,7 +254,9 @@ impl Asked {
                     answer(context, &InitProducerIdResponse { error_code, ..Default::default() })
                 }
                 ApiKey::JoinGroup => answer(context, &JoinGroupResponse { error_code, ..Default::default() }),
-                ApiKey::LeaveGroup => answer(context, &LeaveGroupResponse { error_code, ..Default::default() }),
+                ApiKey::LeaveGroup => {
+                    answer(context, &LeaveGroupResponse { error_code, ..Default::default() })
+                }
                 ApiKey::SyncGroup => answer(context, &SyncGroupResponse { error_code, ..Default::default() }),
                 _ => Intervention::Close,
             },

@@ -48,16 +48,23 @@ async fn records_expire_when_the_clock_says_so() {
     let broker = TestBroker::builder().property("log.retention.check.interval.ms", 1000).start().await;
     let mut wire = Wire::to(&broker);
     // The second record is of another segment, so the first one's can go.
-    wire.create_topic("t", 1, &[("retention.ms", "3600000"), ("segment.ms", "60000"), ("file.delete.delay.ms", "0")]);
+    wire.create_topic(
+        "t",
+        1,
+        &[("retention.ms", "3600000"), ("segment.ms", "60000"), ("file.delete.delay.ms", "0")],
+    );
     let hour = 3_600_000;
     let now = broker.clock().now();
     assert_eq!(wire.produce("t", now, "old").unwrap(), Ok(0));
     broker.advance(Duration::from_millis(hour / 2)).await;
     let later = broker.clock().now();
+    // What was idle for so long is closed.
+    let mut wire = Wire::to(&broker);
     assert!(later >= Millis(now.0 + hour as i64 / 2));
     assert_eq!(wire.produce("t", later, "young").unwrap(), Ok(1));
     assert_eq!(wire.fetch("t", 0).unwrap().unwrap().0, 0, "nothing is old enough");
     broker.advance(Duration::from_millis(hour * 3 / 4)).await;
+    let mut wire = Wire::to(&broker);
     // The cleaner was told of the time; when it is done is its own.
     let deadline = Instant::now() + Duration::from_secs(10);
     while wire.fetch("t", 1).unwrap().unwrap().0 != 1 {

@@ -64,7 +64,12 @@ impl Wire {
     }
 
     /// Produces one record; its offset, or the error.
-    pub fn produce(&mut self, topic: &str, timestamp: Millis, value: &str) -> io::Result<Result<i64, ErrorCode>> {
+    pub fn produce(
+        &mut self,
+        topic: &str,
+        timestamp: Millis,
+        value: &str,
+    ) -> io::Result<Result<i64, ErrorCode>> {
         let data = PartitionProduceData { index: 0, records: Some(Records::Bytes(batch(timestamp, value))) };
         let topic = TopicProduceData { name: topic.into(), partition_data: vec![data], ..Default::default() };
         let request =
