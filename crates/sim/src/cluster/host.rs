@@ -157,7 +157,7 @@ impl Host {
             Some(sabotage) if sabotage.is_of_disk() => Arc::new(LyingDisk::new(self.disk.clone(), sabotage)),
             _ => Arc::new(self.disk.clone()),
         };
-        let environment = Environment { disk, network: self.net.of(self.id) };
+        let environment = Environment { disk, network: self.net.of(self.id), ..Environment::default() };
         let (config, life) = (self.config.clone(), Arc::clone(&self.life));
         let set = move |now| *life.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = now;
         driven.spawn(async move {
