@@ -1,7 +1,7 @@
 //! `ottla dev`: a node for developers and their tests, in any language.
 //!
-//! A test starts `ottla dev --ephemeral --port 0 --ready-file F`, waits for F, finds `bootstrap.servers` in it, and ends
-//! the process; nothing is left behind.
+//! A test starts `ottla dev --ephemeral --port 0 --ready-file F`, waits for F, finds `bootstrap.servers` in it, and
+//! ends the process; nothing is left behind.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -249,7 +249,7 @@ impl TestBroker {
         self.end(Command::Stop).await;
     }
 
-    /// Ends it as a killed process would end: connections break, nothing is said to anybody, and files stay as they are.
+    /// Ends it as a killed process would end: connections break, nobody is told, and files stay as they are.
     pub async fn kill(&mut self) {
         self.end(Command::Kill).await;
     }

@@ -15,8 +15,8 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example());
 //! ```
 //!
-//! Each broker has a thread with a runtime of its own, so it works under any executor, and the end of a broker (stopped,
-//! killed or dropped) is the end of everything that it started.
+//! Each broker has a thread with a runtime of its own, so it works under any executor, and the end of a broker
+//! (stopped, killed or dropped) is the end of everything that it started.
 
 mod broker;
 mod clock;
