@@ -18,8 +18,10 @@ fn a_ready_file_says_where_a_node_listens_of_which_nothing_is_left() {
         .expect("the file is written");
     TcpStream::connect(address.trim()).expect("connect to what the file names");
     let data = node.log.split_whitespace().find(|word| word.contains("ottla-dev-")).map(PathBuf::from);
+    let data = data.expect("the log names the directory");
+    assert!(data.exists());
     assert!(node.stop("-TERM").success(), "{}", node.log);
     assert!(!ready.exists());
-    assert!(data.is_none_or(|data| !data.exists()), "the data is removed");
+    assert!(!data.exists(), "the data is removed");
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "nothing is written where it was started");
 }
