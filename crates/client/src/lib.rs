@@ -7,6 +7,7 @@
 //! The crate is a shell around plain state: [`state`] decides and knows no sockets, tasks or clocks; what is beside it
 //! does the I/O.
 
+pub mod admin;
 pub mod blocking;
 pub mod client;
 pub mod config;
@@ -16,6 +17,7 @@ pub mod producer;
 mod record;
 pub mod state;
 
+pub use admin::Admin;
 pub use client::{CallOptions, Client, CoordinatorKey, Lane, Target};
 pub use config::{ClientConfig, ConfigError};
 pub use consumer::{Consumer, ConsumerRecord, RecordRef, Records};

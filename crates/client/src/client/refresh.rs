@@ -202,8 +202,8 @@ async fn fetch(inner: &Inner, request: MetadataRequest, all: bool) -> Result<()>
     if answer.error_code != 0 {
         return Err(Error::from_code(answer.error_code));
     }
-    let wanted = inner.refresh.wishes.lock().topics.clone();
-    inner.change_metadata(|known| Some(known.updated(&answer, |topic| all || wanted.contains(topic))));
+    let wanted = (!all).then(|| inner.refresh.wishes.lock().topics.clone());
+    inner.change_metadata(|known| Some(known.updated(&answer, wanted.as_ref())));
     Ok(())
 }
 

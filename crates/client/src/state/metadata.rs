@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use ottla_model::{ErrorCode, LeaderEpoch, NodeId, Uuid};
 use ottla_protocol::api::metadata::{MetadataResponse, MetadataResponsePartition, MetadataResponseTopic};
 
@@ -76,10 +76,12 @@ impl Metadata {
         self.brokers.get(&id)
     }
 
-    /// The snapshot after an answer. Brokers are replaced; of topics those in `wanted` are kept (`None`: all that the
-    /// answer has), an answer without them leaves what was known.
+    /// The snapshot after an answer. Brokers are replaced. Of topics those in `wanted` are kept, and stay as they were
+    /// where the answer does not name them; `None`: the answer is about all topics, and there are no others.
     #[must_use]
-    pub fn updated(&self, answer: &MetadataResponse, wanted: impl Fn(&str) -> bool) -> Self {
+    pub fn updated(&self, answer: &MetadataResponse, wanted: Option<&HashSet<Arc<str>>>) -> Self {
+        let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted.contains(name));
+        let stays = |name: &str| wanted.is_some_and(|wanted| wanted.contains(name));
         let brokers = answer.brokers.iter().map(|broker| {
             let id = NodeId(broker.node_id);
             let rack = broker.rack.as_ref().map(|rack| Arc::from(rack.as_str()));
@@ -89,10 +91,10 @@ impl Metadata {
             cluster_id: answer.cluster_id.as_ref().map(|id| Arc::from(id.as_str())),
             controller: (answer.controller_id >= 0).then_some(NodeId(answer.controller_id)),
             brokers: brokers.collect(),
-            topics: self.topics.iter().filter(|(name, _)| wanted(name)).map(clone_pair).collect(),
+            topics: self.topics.iter().filter(|(name, _)| stays(name)).map(clone_pair).collect(),
         };
         for topic in &answer.topics {
-            let Some(name) = topic.name.as_ref().filter(|name| wanted(name)) else { continue };
+            let Some(name) = topic.name.as_ref().filter(|name| is_wanted(name)) else { continue };
             let name: Arc<str> = self
                 .topics
                 .get_key_value(name.as_str())
@@ -210,17 +212,25 @@ mod tests {
 
     #[test]
     fn epochs_never_go_back_within_a_topic_id() {
-        let metadata = Metadata::default().updated(&answer(7, 5, 1), |_| true);
+        let metadata = Metadata::default().updated(&answer(7, 5, 1), None);
         assert_eq!(leader(&metadata), (1, 5));
-        assert_eq!(leader(&metadata.updated(&answer(7, 4, 2), |_| true)), (1, 5));
-        assert_eq!(leader(&metadata.updated(&answer(7, 6, 2), |_| true)), (2, 6));
-        assert_eq!(leader(&metadata.updated(&answer(8, 0, 2), |_| true)), (2, 0));
-        assert!(metadata.updated(&answer(7, 6, 2), |_| false).topics.is_empty());
+        assert_eq!(leader(&metadata.updated(&answer(7, 4, 2), None)), (1, 5));
+        assert_eq!(leader(&metadata.updated(&answer(7, 6, 2), None)), (2, 6));
+        assert_eq!(leader(&metadata.updated(&answer(8, 0, 2), None)), (2, 0));
+    }
+
+    #[test]
+    fn topics_stay_while_they_are_wanted_and_not_known_to_be_gone() {
+        let metadata = Metadata::default().updated(&answer(7, 5, 1), None);
+        let nothing = MetadataResponse::default();
+        assert!(metadata.updated(&nothing, Some(&HashSet::from_iter(["t".into()]))).topic("t").is_some());
+        assert!(metadata.updated(&answer(7, 6, 2), Some(&HashSet::new())).topics.is_empty());
+        assert!(metadata.updated(&nothing, None).topics.is_empty());
     }
 
     #[test]
     fn a_named_leader_counts_if_it_is_newer_and_reachable() {
-        let metadata = Metadata::default().updated(&answer(7, 5, 1), |_| true);
+        let metadata = Metadata::default().updated(&answer(7, 5, 1), None);
         assert_eq!(metadata.with_leader("t", 0, NodeId(2), LeaderEpoch(5), None), None);
         assert_eq!(metadata.with_leader("t", 0, NodeId(3), LeaderEpoch(6), None), None);
         assert_eq!(metadata.with_leader("t", 1, NodeId(2), LeaderEpoch(6), None), None);
@@ -228,13 +238,13 @@ mod tests {
         let next = metadata.with_leader("t", 0, NodeId(3), LeaderEpoch(6), Some(endpoint)).unwrap();
         assert_eq!(leader(&next), (3, 6));
         assert_eq!(&*next.broker(NodeId(3)).unwrap().host, "new");
-        assert_eq!(leader(&next.updated(&answer(7, 5, 1), |_| true)), (3, 6));
+        assert_eq!(leader(&next.updated(&answer(7, 5, 1), None)), (3, 6));
     }
 
     #[test]
     fn an_answer_with_absurd_indexes_allocates_nothing() {
         let mut absurd = answer(7, 5, 1);
         absurd.topics[0].partitions[0].partition_index = i32::MAX;
-        assert!(Metadata::default().updated(&absurd, |_| true).topic("t").unwrap().partitions.is_empty());
+        assert!(Metadata::default().updated(&absurd, None).topic("t").unwrap().partitions.is_empty());
     }
 }

@@ -23,6 +23,14 @@ pub enum OffsetSpec {
     Latest,
     /// The first record with this timestamp or a later one.
     At(Millis),
+    /// The record with the highest timestamp.
+    MaxTimestamp,
+    /// Where the part begins that is on the leader's disk.
+    EarliestLocal,
+    /// Where the part ends that is in tiered storage.
+    LatestTiered,
+    /// Where the part begins that is to be moved to tiered storage.
+    EarliestPendingUpload,
 }
 
 impl OffsetSpec {
@@ -32,6 +40,10 @@ impl OffsetSpec {
             Self::Latest => -1,
             Self::Earliest => -2,
             Self::At(Millis(ms)) => ms,
+            Self::MaxTimestamp => -3,
+            Self::EarliestLocal => -4,
+            Self::LatestTiered => -5,
+            Self::EarliestPendingUpload => -6,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The client against nodes in this process, and against what is no Kafka broker.
 
+mod admin;
 mod consumer;
 mod foundation;
 mod node;

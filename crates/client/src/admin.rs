@@ -1,0 +1,100 @@
+//! What operators ask of a cluster: topics, configs, groups, offsets, the cluster itself.
+//!
+//! An [`Admin`] finds who has to answer (any broker, the leader, the coordinator, the controller), asks again where
+//! that may help, and turns error codes into errors. It keeps no state beside its [`Client`].
+
+mod cluster;
+mod configs;
+mod groups;
+mod offsets;
+mod topics;
+
+use std::sync::Arc;
+
+use ottla_model::ErrorCode;
+use ottla_protocol::Request;
+
+use crate::client::{Client, Target};
+use crate::config::ClientConfig;
+use crate::error::{Error, Result};
+use crate::state::metadata::Metadata;
+
+pub use crate::state::reset_policy::OffsetSpec;
+pub use cluster::{ClusterDescription, LogDir, QuorumDescription};
+pub use configs::{ConfigChange, ConfigEntry, Resource, ResourceType};
+pub use groups::{CommittedOffset, GroupDescription, GroupListing, GroupMember};
+pub use offsets::FoundOffset;
+pub use topics::NewTopic;
+
+/// A client for operators. Clones are handles of the same.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    client: Client,
+}
+
+impl Admin {
+    /// An admin client with connections of its own. No I/O is awaited.
+    pub fn new(config: &ClientConfig) -> Result<Self> {
+        Ok(Self::with_client(Client::new(config)?))
+    }
+
+    /// An admin client that shares the connections of others. All topics of the cluster are described from now on, and
+    /// none is created by asking for it.
+    pub fn with_client(client: Client) -> Self {
+        client.set_auto_create(false);
+        client.want_all_topics(true);
+        Self { client }
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The cluster's brokers and topics as they are now.
+    pub async fn metadata(&self) -> Result<Arc<Metadata>> {
+        self.client.updated_metadata().await
+    }
+
+    fn timeout_ms(&self) -> i32 {
+        i32::try_from(self.client.api_timeout().as_millis()).unwrap_or(i32::MAX)
+    }
+
+    /// Asks, again where an answer or the network says that this may help. `check` finds the error in an answer.
+    async fn ask<R: Request>(
+        &self,
+        target: Target,
+        request: R,
+        check: impl Fn(&R::Response) -> Result<()>,
+    ) -> Result<R::Response> {
+        let attempt = async |_| {
+            let answer = self.client.call(target.clone(), request.clone()).await;
+            let checked = answer.and_then(|answer| check(&answer).map(|()| answer));
+            if let (Err(error), Target::Coordinator(key)) = (&checked, &target)
+                && error.is_retriable()
+                && let Ok(node) = self.client.coordinator(key).await
+            {
+                self.client.forget_coordinator(key, node);
+            }
+            match checked {
+                // Who decides does not learn of it later, as other brokers may.
+                Err(error)
+                    if target == Target::Controller
+                        && error.code() == Some(ErrorCode::UnknownTopicOrPartition) =>
+                {
+                    Ok(Err(error))
+                }
+                checked => checked.map(Ok),
+            }
+        };
+        self.client.retry(self.client.api_timeout(), &format!("{:?}", R::KEY), attempt).await?
+    }
+}
+
+fn missing<T>() -> Result<T> {
+    Err(Error::Invalid("the broker did not answer for all that was asked".into()))
+}
+
+/// The error of a code without words.
+fn checked(code: i16) -> Result<()> {
+    Error::check(code, None::<&str>)
+}

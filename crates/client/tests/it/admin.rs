@@ -1,0 +1,145 @@
+//! What operators ask, of a node in this process.
+
+use ottla_client::admin::{
+    Admin, CommittedOffset, ConfigChange, NewTopic, OffsetSpec, Resource, ResourceType,
+};
+use ottla_client::blocking::block_on;
+use ottla_client::model::{ErrorCode, Millis, NodeId, Offset};
+use ottla_client::{Consumer, Error, Producer, Record};
+
+use crate::node::TestNode;
+
+fn topic(name: &str, partitions: i32) -> NewTopic {
+    NewTopic { name: name.into(), partitions: Some(partitions), ..NewTopic::default() }
+}
+
+fn code<T>(result: Result<T, Error>) -> Option<ErrorCode> {
+    result.err().and_then(|error| error.code())
+}
+
+#[test]
+fn topics_are_created_grown_and_deleted() {
+    let node = TestNode::start("");
+    let admin = Admin::new(&node.config()).unwrap();
+    let configs = vec![("retention.ms".to_owned(), "5000".to_owned())];
+    block_on(admin.create_topic(&NewTopic { configs, ..topic("t", 2) })).unwrap();
+    assert_eq!(code(block_on(admin.create_topic(&topic("t", 2)))), Some(ErrorCode::TopicAlreadyExists));
+    let assigned = NewTopic { name: "by-hand".into(), assignments: vec![vec![1]], ..NewTopic::default() };
+    block_on(admin.create_topic(&assigned)).unwrap();
+    let metadata = block_on(admin.metadata()).unwrap();
+    assert_eq!(metadata.topic("t").unwrap().partitions.len(), 2);
+    assert_eq!(metadata.topic("by-hand").unwrap().partitions.len(), 1);
+
+    block_on(admin.create_partitions("t", 5)).unwrap();
+    assert_eq!(block_on(admin.metadata()).unwrap().topic("t").unwrap().partitions.len(), 5);
+    assert_eq!(code(block_on(admin.create_partitions("t", 3))), Some(ErrorCode::InvalidPartitions));
+
+    block_on(admin.delete_topic("t")).unwrap();
+    assert!(block_on(admin.metadata()).unwrap().topic("t").is_none());
+    assert_eq!(code(block_on(admin.delete_topic("t"))), Some(ErrorCode::UnknownTopicOrPartition));
+}
+
+#[test]
+fn configs_are_described_set_and_taken_back() {
+    let node = TestNode::start("");
+    let admin = Admin::new(&node.config()).unwrap();
+    block_on(admin.create_topic(&topic("t", 1))).unwrap();
+    for (kind, name, config, set) in [
+        (ResourceType::Topic, "t", "retention.ms", "5000"),
+        (ResourceType::Broker, "1", "log.cleaner.threads", "2"),
+        (ResourceType::Broker, "", "log.retention.ms", "7000"),
+        (ResourceType::Group, "g", "consumer.session.timeout.ms", "50000"),
+    ] {
+        let resource = Resource { kind, name: name.into() };
+        let own = || {
+            let entries = block_on(admin.describe_configs(&resource)).unwrap();
+            let entry = entries.into_iter().find(|entry| entry.name == config);
+            entry.filter(|entry| entry.is_own(kind)).map(|entry| entry.value.unwrap())
+        };
+        assert_eq!(own(), None, "{kind:?}");
+        let change = [(config.to_owned(), ConfigChange::Set(set.to_owned()))];
+        block_on(admin.alter_configs(&resource, &change)).unwrap();
+        assert_eq!(own().as_deref(), Some(set), "{kind:?}");
+        block_on(admin.alter_configs(&resource, &[(config.to_owned(), ConfigChange::Delete)])).unwrap();
+        assert_eq!(own(), None, "{kind:?}");
+    }
+    let resource = Resource { kind: ResourceType::Topic, name: "t".into() };
+    let wrong = [("retention.ms".to_owned(), ConfigChange::Set("soon".into()))];
+    assert_eq!(code(block_on(admin.alter_configs(&resource, &wrong))), Some(ErrorCode::InvalidConfig));
+}
+
+#[test]
+fn offsets_are_found_and_records_deleted() {
+    let node = TestNode::start("");
+    let admin = Admin::new(&node.config()).unwrap();
+    block_on(admin.create_topic(&topic("t", 2))).unwrap();
+    let producer = Producer::new(&node.config()).unwrap();
+    for time in [1000, 3000, 2000] {
+        let record = Record::to("t").value("v").partition(0).timestamp(Millis(time));
+        block_on(producer.send(record)).unwrap();
+    }
+    block_on(producer.flush()).unwrap();
+    let both = [("t".to_owned(), 0), ("t".to_owned(), 1)];
+    let found = |spec| -> Vec<Option<i64>> {
+        let found = block_on(admin.list_offsets(&both, spec)).unwrap();
+        found.values().map(|found| found.offset.map(|offset| offset.0)).collect()
+    };
+    assert_eq!(found(OffsetSpec::Earliest), [Some(0), Some(0)]);
+    assert_eq!(found(OffsetSpec::Latest), [Some(3), Some(0)]);
+    assert_eq!(found(OffsetSpec::MaxTimestamp), [Some(1), None]);
+    assert_eq!(found(OffsetSpec::At(Millis(1500))), [Some(1), None]);
+
+    assert_eq!(block_on(admin.delete_records("t", 0, 2)).unwrap(), Offset(2));
+    assert_eq!(found(OffsetSpec::Earliest), [Some(2), Some(0)]);
+    assert_eq!(block_on(admin.delete_records("t", 0, -1)).unwrap(), Offset(3));
+    assert_eq!(code(block_on(admin.delete_records("t", 0, 9))), Some(ErrorCode::OffsetOutOfRange));
+    let unknown = block_on(admin.list_offsets(&[("none".to_owned(), 0)], OffsetSpec::Latest));
+    assert_eq!(code(unknown), Some(ErrorCode::UnknownTopicOrPartition));
+}
+
+#[test]
+fn groups_are_listed_described_and_deleted() {
+    let node = TestNode::start("offsets.topic.num.partitions=1\ngroup.initial.rebalance.delay.ms=0");
+    let admin = Admin::new(&node.config()).unwrap();
+    block_on(admin.create_topic(&topic("t", 2))).unwrap();
+    let committed = CommittedOffset { topic: "t".into(), partition: 1, offset: Offset(7) };
+    block_on(admin.commit_offsets("idle", std::slice::from_ref(&committed))).unwrap();
+    assert_eq!(block_on(admin.committed_offsets("idle")).unwrap(), [committed]);
+
+    let config = node.config().with("group.id", "busy").unwrap().with("client.id", "reader").unwrap();
+    let mut consumer = Consumer::new(&config).unwrap();
+    consumer.subscribe(["t"]).unwrap();
+    let described = loop {
+        block_on(consumer.poll(std::time::Duration::from_millis(50))).unwrap();
+        let described = block_on(admin.describe_group("busy"));
+        match described {
+            Ok(described) if described.state == "Stable" => break described,
+            _ => {}
+        }
+    };
+    assert_eq!((described.coordinator, described.assignor.as_str()), (NodeId(1), "range"));
+    let member = &described.members[0];
+    assert_eq!(member.client_id, "reader");
+    assert_eq!(member.partitions, [("t".to_owned(), 0), ("t".to_owned(), 1)]);
+
+    let listed = block_on(admin.list_groups()).unwrap();
+    let shown: Vec<_> = listed.iter().map(|group| (group.id.as_str(), group.state.as_str())).collect();
+    assert_eq!(shown, [("busy", "Stable"), ("idle", "Empty")]);
+    assert_eq!(code(block_on(admin.delete_group("busy"))), Some(ErrorCode::NonEmptyGroup));
+    block_on(admin.delete_group("idle")).unwrap();
+    assert_eq!(code(block_on(admin.describe_group("idle"))), Some(ErrorCode::GroupIdNotFound));
+}
+
+#[test]
+fn the_cluster_tells_of_itself() {
+    let node = TestNode::start("");
+    let admin = Admin::new(&node.config()).unwrap();
+    block_on(admin.create_topic(&topic("t", 1))).unwrap();
+    let cluster = block_on(admin.describe_cluster()).unwrap();
+    assert_eq!((cluster.brokers.len(), cluster.controller_id), (1, 1));
+    let quorum = block_on(admin.describe_quorum()).unwrap();
+    assert_eq!((quorum.leader_id, quorum.current_voters.len()), (1, 1));
+    let dirs = block_on(admin.describe_log_dirs(NodeId(1))).unwrap();
+    assert_eq!(dirs.len(), 1);
+    assert!(dirs[0].topics.iter().any(|topic| topic.name.as_str() == "t"));
+}
