@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ottla_model::Millis;
 use ottla_testing::{ErrorCode, TestCluster};
@@ -14,7 +14,13 @@ async fn three_brokers_replicate_and_outlive_one_of_them() {
     let mut wire = Wire::to(cluster.broker(1));
     wire.create_topic("t", 3, &[]);
     let now = cluster.broker(1).clock().now();
-    let leader = wire.leader("t").expect("a new topic has a leader");
+    // The controller has answered; the broker that is asked hears of the topic a moment later.
+    let leader = loop {
+        assert!(began.elapsed() < Duration::from_secs(30), "a new topic has a leader");
+        if let Some(leader) = wire.leader("t") {
+            break leader;
+        }
+    };
     let mut wire = Wire::to(cluster.broker(leader));
     let produced = produce(&mut wire, now);
     assert_eq!(produced, Ok(0));
@@ -25,7 +31,7 @@ async fn three_brokers_replicate_and_outlive_one_of_them() {
     let next = loop {
         match wire.leader("t") {
             Some(next) if next != leader => break next,
-            _ => cluster.advance(std::time::Duration::from_millis(500)).await,
+            _ => cluster.advance(Duration::from_millis(500)).await,
         }
     };
     let produced = produce(&mut Wire::to(cluster.broker(next)), now);
