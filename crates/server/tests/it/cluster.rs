@@ -1,8 +1,10 @@
 //! Several nodes in this process that are one cluster: they elect, fail over, hand over, refuse what does not belong,
 //! and bring a wiped node up by a snapshot.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use ottla_commit_log::RealDisk;
@@ -19,12 +21,13 @@ use ottla_protocol::api::vote::{VoteRequest, VoteRequestPartitionData, VoteReque
 use ottla_server::config::{Properties, ServerConfig};
 use ottla_server::node::RunningNode;
 use ottla_server::quorum::snapshot;
+use ottla_server::random;
 use ottla_server::rpc::{NodeAddress, NodeClient, RpcNetwork};
 use ottla_server::storage::{self, FormatOptions, Quorum};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::quorum::{CLUSTER, create, id};
+use crate::quorum::{create, id};
 
 /// Generous: only a hang waits this long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,6 +38,8 @@ const QUICK: &str = "controller.quorum.fetch.timeout.ms=600\ncontroller.quorum.e
 /// Combined nodes 1, 2, … on directories of this test.
 pub struct Cluster {
     pub dir: TempDir,
+    /// No other test's: a port that a node leaves may be another cluster's before it comes back.
+    id: String,
     /// Controllers' and clients' ports.
     ports: Vec<(u16, u16)>,
     quorum: Voters,
@@ -48,9 +53,21 @@ pub enum Voters {
     Dynamic,
 }
 
-/// Ports that were free a moment ago.
+fn new_id() -> String {
+    random::uuid().to_string()
+}
+
+/// Ports that were free a moment ago, and that no other cluster of these tests was given.
 fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap();
+    let mut listeners = Vec::new();
+    while listeners.len() < count {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        if given.insert(listener.local_addr().unwrap().port()) {
+            listeners.push(listener);
+        }
+    }
     listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
@@ -59,8 +76,14 @@ impl Cluster {
         let free = free_ports(count * 2);
         let ports = free.chunks(2).map(|pair| (pair[0], pair[1])).collect();
         let nodes = (0..count).map(|_| None).collect();
-        let mut cluster =
-            Self { dir: TempDir::new().unwrap(), ports, quorum, extra: extra.to_owned(), nodes };
+        let mut cluster = Self {
+            dir: TempDir::new().unwrap(),
+            id: new_id(),
+            ports,
+            quorum,
+            extra: extra.to_owned(),
+            nodes,
+        };
         for node in 1..=count {
             cluster.format(node, cluster.initial());
         }
@@ -111,7 +134,7 @@ impl Cluster {
     }
 
     fn format(&self, node: usize, quorum: Quorum) {
-        let options = FormatOptions { cluster_id: CLUSTER.into(), quorum, ..FormatOptions::default() };
+        let options = FormatOptions { cluster_id: self.id.clone(), quorum, ..FormatOptions::default() };
         let mut next = 500 + 10 * node as u128;
         let new_id = || {
             next += 1;
@@ -358,16 +381,16 @@ async fn strangers_are_refused() {
     };
     let answer = client.call(&vote("anotherClusterAAAAAAAA", 1, id(1))).await.unwrap();
     assert_eq!((answer.error_code, answer.topics.len()), (ErrorCode::InconsistentClusterId.code(), 0));
-    let mut shapeless = vote(CLUSTER, 1, id(1));
+    let mut shapeless = vote(&cluster.id, 1, id(1));
     shapeless.topics[0].topic_name = "orders".into();
     assert_eq!(client.call(&shapeless).await.unwrap().error_code, ErrorCode::InvalidRequest.code());
     for (voter, directory) in [(2, id(1)), (1, id(7))] {
-        let answer = client.call(&vote(CLUSTER, voter, directory)).await.unwrap();
+        let answer = client.call(&vote(&cluster.id, voter, directory)).await.unwrap();
         assert_eq!(answer.topics[0].partitions[0].error_code, ErrorCode::InvalidVoterKey.code());
     }
     // Every version gets an answer, those that cannot say where the leader is too.
     for version in 0..=2 {
-        let mut late = vote(CLUSTER, 1, id(1));
+        let mut late = vote(&cluster.id, 1, id(1));
         late.topics[0].partitions[0].pre_vote = false;
         client.send_version(&late, version).unwrap();
         let answer = client.receive::<VoteRequest>().await.unwrap();
