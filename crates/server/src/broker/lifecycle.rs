@@ -27,6 +27,9 @@ const EAGER_INTERVAL: Duration = Duration::from_millis(10);
 /// How long to wait between attempts to register.
 const REGISTRATION_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How long the last broker waits to be told that it may stop.
+const LAST_ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// What the broker tells of itself.
 #[derive(Clone, Debug)]
 pub struct Registration {
@@ -220,11 +223,11 @@ impl BrokerLifecycle {
         }
     }
 
-    /// Asks to be let go: leaders move elsewhere where they can. Comes back when the broker may stop: also when no
+    /// Asks to be let go: leaders move elsewhere where they can. Comes back when the broker may stop: also soon after no
     /// other broker is left to lead, as then perhaps no controller is left to answer.
     pub async fn controlled_shutdown(&self) -> Result<(), LifecycleError> {
-        *self.wish.lock().await = Wish::ShutDown;
         let let_go = async {
+            *self.wish.lock().await = Wish::ShutDown;
             loop {
                 let response = self.heartbeat().await?;
                 if response.should_shut_down || response.error_code != 0 {
@@ -233,22 +236,27 @@ impl BrokerLifecycle {
                 tokio::time::sleep(EAGER_INTERVAL).await;
             }
         };
+        let left_alone = async {
+            self.others_go().await;
+            tokio::time::sleep(LAST_ANSWER_TIMEOUT).await;
+        };
         tokio::select! {
             outcome = let_go => outcome,
-            () = self.all_go() => Ok(()),
+            () = left_alone => Ok(()),
         }
     }
 
-    /// Waits until this broker and all others are fenced or on their way out. Never comes back if there are no others.
-    async fn all_go(&self) {
+    /// Waits until all other brokers are fenced or on their way out. Never comes back if there are none.
+    async fn others_go(&self) {
         let mut metadata = self.metadata.clone();
         loop {
             let goes = |known: &Arc<BrokerRegistration>| known.fenced || known.in_controlled_shutdown;
-            let all_go = {
+            let others_go = {
                 let image = metadata.peek();
-                image.cluster.brokers().count() > 1 && image.cluster.brokers().all(goes)
+                let mut others = image.cluster.brokers().filter(|known| known.id != self.node_id).peekable();
+                others.peek().is_some() && others.all(goes)
             };
-            if all_go {
+            if others_go {
                 return;
             }
             metadata.changed().await;
