@@ -106,9 +106,9 @@ pub struct Raft {
     peers: Peers,
     random: Random,
     stopping: bool,
-    /// Voters that could not be reached since this node is about to stop.
-    gone: BTreeSet<NodeId>,
-    /// While this node was about to stop, nobody was elected, nor can be or wanted to be for an election timeout.
+    /// Voters that could not be reached when last asked, since this node led or heard of a leader.
+    unreached: BTreeSet<NodeId>,
+    /// While this node was about to stop, nobody wanted to be elected for an election timeout.
     left_alone: bool,
     /// What was last ordered to be stored, and how many orders are not done.
     stored: QuorumState,
@@ -153,7 +153,7 @@ impl Raft {
             peers: Peers::default(),
             random,
             stopping: false,
-            gone: BTreeSet::new(),
+            unreached: BTreeSet::new(),
             left_alone: false,
             stored,
             storing: 0,
@@ -268,6 +268,13 @@ impl Raft {
             || self.voters().is_only_voter(self.me())
             || matches!(self.state, State::Follower(_))
             || self.left_alone
+            || self.is_cut_off()
+    }
+
+    /// Whether so few voters could be reached that none of them can lead.
+    pub fn is_cut_off(&self) -> bool {
+        let reached = self.voters().ids().filter(|id| !self.unreached.contains(id)).count();
+        self.is_voter() && reached < self.voters().majority()
     }
 
     /// Voters and observers with their progress, for DescribeQuorum; empty unless leader. The leader itself is
@@ -469,6 +476,9 @@ impl Raft {
             Err(Failure::UnsupportedVersion) => return self.unsupported(now, purpose),
             Err(Failure::Unreachable) => return self.unreachable(now, purpose),
         };
+        if let Some(voter) = purpose.voter() {
+            self.unreached.remove(&voter);
+        }
         if !matches!(purpose, Purpose::Join | Purpose::Versions) {
             if response.error == ErrorCode::InvalidRequest {
                 return self.fault(Fault::Refused(purpose.name()));
@@ -510,6 +520,7 @@ impl Raft {
             (Purpose::Fetch { epoch, position }, ResponseBody::Fetch(fetched))
                 if !failed && epoch == self.epoch =>
             {
+                self.unreached.clear();
                 self.fetched(now, position, fetched);
             }
             (Purpose::FetchSnapshot { epoch, snapshot, position }, ResponseBody::FetchSnapshot(piece))
@@ -544,11 +555,8 @@ impl Raft {
         if purpose == Purpose::Versions {
             self.versions_known(now, ErrorCode::BrokerNotAvailable, None);
         }
-        if let Purpose::End { voter, .. } = purpose
-            && self.stopping
-        {
-            self.gone.insert(voter);
-            self.left_alone |= self.voters().len() - self.gone.len() < self.voters().majority();
+        if let Some(voter) = purpose.voter() {
+            self.unreached.insert(voter);
         }
     }
 

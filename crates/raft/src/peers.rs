@@ -20,6 +20,14 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
+    /// The voter that is asked as such.
+    pub fn voter(self) -> Option<NodeId> {
+        match self {
+            Self::Vote { voter, .. } | Self::Begin { voter, .. } | Self::End { voter, .. } => Some(voter),
+            _ => None,
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Vote { .. } => "Vote",

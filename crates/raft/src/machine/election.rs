@@ -168,6 +168,7 @@ impl Raft {
             records.push(ControlRecord::Voters(voters.with(me)));
         }
         self.enter(State::Leader(Box::new(leader)));
+        self.unreached.clear();
         self.append(now, Body::Control(records));
         self.flushed_to(now, self.log.flushed);
     }

@@ -65,6 +65,7 @@ pub struct BrokerLifecycle {
     epoch: Arc<AtomicI64>,
     interval: Duration,
     registration_timeout: Duration,
+    election_timeout: Duration,
     log_dirs: Arc<LogDirStates>,
     session: Arc<Session>,
     wish: Arc<Mutex<Wish>>,
@@ -120,7 +121,19 @@ impl BrokerLifecycle {
         let epoch = Arc::new(AtomicI64::new(BrokerEpoch::NONE.0));
         let node_id = config.node_id;
         let wish = Arc::new(Mutex::new(Wish::Serve));
-        Self { controller, metadata, node_id, epoch, interval, registration_timeout, log_dirs, session, wish }
+        let election_timeout = Duration::from_millis(config.quorum.election_timeout_ms.max(0) as u64);
+        Self {
+            controller,
+            metadata,
+            node_id,
+            epoch,
+            interval,
+            registration_timeout,
+            election_timeout,
+            log_dirs,
+            session,
+            wish,
+        }
     }
 
     /// The epoch of the registration; none before [`Self::register`].
@@ -224,7 +237,7 @@ impl BrokerLifecycle {
     }
 
     /// Asks to be let go: leaders move elsewhere where they can. Comes back when the broker may stop: also soon after no
-    /// other broker is left to lead, as then perhaps no controller is left to answer.
+    /// other broker is left to lead, or no controller to answer.
     pub async fn controlled_shutdown(&self) -> Result<(), LifecycleError> {
         let let_go = async {
             *self.wish.lock().await = Wish::ShutDown;
@@ -243,6 +256,7 @@ impl BrokerLifecycle {
         tokio::select! {
             outcome = let_go => outcome,
             () = left_alone => Ok(()),
+            () = self.controller.cut_off_for(self.election_timeout) => Ok(()),
         }
     }
 

@@ -24,7 +24,7 @@ use ottla_protocol::api::envelope::EnvelopeRequest;
 use ottla_protocol::api::incremental_alter_configs::IncrementalAlterConfigsRequest;
 use ottla_protocol::{ApiKey, Request, Versions};
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::handle::{ControllerError, ControllerHandle, QuorumLeader};
 use crate::config::ServerConfig;
@@ -93,6 +93,19 @@ impl ControllerClient {
         let leader = self.0.local.leader().borrow();
         let is_reached = leader.leader != Some(self.0.node_id) && leader.address.as_ref() == Some(address);
         is_reached.then(|| rpc::range_of(keys, key))
+    }
+
+    /// Waits until the voter on this node has been cut off for `period`; for ever if there is none.
+    pub async fn cut_off_for(&self, period: Duration) {
+        let mut leaders = self.0.local.leader().clone();
+        loop {
+            // An error: the quorum's thread has ended.
+            let lost = leaders.wait_for(|known| known.is_cut_off).await.is_ok();
+            let found = leaders.wait_for(|known| !known.is_cut_off);
+            if !lost || !matches!(timeout(period, found).await, Ok(Ok(_))) {
+                return;
+            }
+        }
     }
 
     requests! {

@@ -398,6 +398,7 @@ impl ControllerThread {
             leader: raft.leader(),
             address: address.map(|endpoint| NodeAddress { host: endpoint.host.clone(), port: endpoint.port }),
             is_active: self.active.is_some(),
+            is_cut_off: raft.is_cut_off(),
         };
         self.leader.send_if_modified(|known| {
             let changed = *known != leader;

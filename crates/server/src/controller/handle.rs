@@ -84,11 +84,13 @@ pub struct QuorumLeader {
     pub address: Option<NodeAddress>,
     /// This node leads and has everything before its epoch: it decides.
     pub is_active: bool,
+    /// This node is a voter and can reach so few others that nobody can lead.
+    pub is_cut_off: bool,
 }
 
 impl Default for QuorumLeader {
     fn default() -> Self {
-        Self { epoch: LeaderEpoch::NONE, leader: None, address: None, is_active: false }
+        Self { epoch: LeaderEpoch::NONE, leader: None, address: None, is_active: false, is_cut_off: false }
     }
 }
 
