@@ -3,10 +3,22 @@
 //! Owns the process: allocator, arguments, the terminal log, exit codes. Whatever goes wrong ends as one line
 //! `error: …` on stderr and a non-zero exit code; nobody is shown a backtrace for a full disk.
 
+mod consume;
 mod dev;
 mod dump;
 mod format;
+mod groups;
+mod produce;
 mod server;
+mod topics;
+
+mod confirm;
+mod connect;
+mod exit;
+mod outcomes;
+mod progress;
+mod select;
+mod table;
 mod terminal_log;
 mod utc;
 
@@ -43,6 +55,14 @@ enum Command {
     RandomUuid,
     /// Print files of a log directory: segments, indexes, snapshots, checkpoints
     Dump(dump::Args),
+    /// Topics: list, describe, create, delete, grow, set
+    Topics(topics::Args),
+    /// Groups: list, describe, reset, delete
+    Groups(groups::Args),
+    /// Print records of topics
+    Consume(consume::Args),
+    /// Send records to a topic
+    Produce(produce::Args),
 }
 
 fn main() -> ExitCode {
@@ -57,15 +77,10 @@ fn main() -> ExitCode {
             Ok(())
         }
         Command::Dump(args) => dump::run(&args),
+        Command::Topics(args) => topics::run(args),
+        Command::Groups(args) => groups::run(args),
+        Command::Consume(args) => consume::run(args),
+        Command::Produce(args) => produce::run(args),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Settings may be wrong in several places, a line for each.
-            for line in format!("{error:#}").lines() {
-                eprintln!("error: {line}");
-            }
-            ExitCode::FAILURE
-        }
-    }
+    exit::end(outcome)
 }
