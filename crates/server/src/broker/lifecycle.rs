@@ -236,8 +236,8 @@ impl BrokerLifecycle {
         }
     }
 
-    /// Asks to be let go: leaders move elsewhere where they can. Comes back when the broker may stop: also soon after no
-    /// other broker is left to lead, or no controller to answer.
+    /// Asks to be let go: leaders move elsewhere where they can. Comes back when the broker may stop: also soon after
+    /// no other broker is left to lead, or no controller to answer.
     pub async fn controlled_shutdown(&self) -> Result<(), LifecycleError> {
         let let_go = async {
             *self.wish.lock().await = Wish::ShutDown;
