@@ -1,14 +1,20 @@
-//! What operators ask of a cluster: topics, configs, groups, offsets, the cluster itself.
+//! What operators ask of a cluster: topics and where they are, configs, quotas, groups, offsets, producers, the cluster
+//! itself.
 //!
 //! An [`Admin`] finds who has to answer (any broker, the leader, the coordinator, the controller), asks again where
 //! that may help, and turns error codes into errors. It keeps no state beside its [`Client`].
 
 mod cluster;
 mod configs;
+mod features;
 mod groups;
 mod offsets;
+mod quotas;
+mod reassignments;
 mod topics;
+mod transactions;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ottla_model::ErrorCode;
@@ -20,11 +26,21 @@ use crate::error::{Error, Result};
 use crate::state::metadata::Metadata;
 
 pub use crate::state::reset_policy::OffsetSpec;
-pub use cluster::{ClusterDescription, LogDir, QuorumDescription};
-pub use configs::{ConfigChange, ConfigEntry, Resource, ResourceType};
+pub use cluster::{ClusterDescription, LogDir, QuorumDescription, VoterEndpoint};
+pub use configs::{ConfigChange, ConfigEntry, Resource};
+pub use features::{FeatureUpdate, Features, UpgradeType};
 pub use groups::{CommittedOffset, GroupDescription, GroupListing, GroupMember};
 pub use offsets::FoundOffset;
+pub use ottla_model::ConfigResourceType;
+pub use quotas::{QuotaEntity, QuotaMatch};
+pub use reassignments::{ElectionType, OngoingReassignment};
 pub use topics::NewTopic;
+pub use transactions::{ActiveProducer, TransactionDescription, TransactionFilter, TransactionListing};
+
+/// A partition by topic and number.
+pub type Partition = (String, i32);
+/// What became of each partition that was asked for.
+pub type PartitionResults = BTreeMap<Partition, Result<()>>;
 
 /// A client for operators. Clones are handles of the same.
 #[derive(Clone, Debug)]
@@ -97,4 +113,13 @@ fn missing<T>() -> Result<T> {
 /// The error of a code without words.
 fn checked(code: i16) -> Result<()> {
     Error::check(code, None::<&str>)
+}
+
+/// The numbers of partitions by their topics, as requests have them.
+fn by_topic<'a>(partitions: impl IntoIterator<Item = &'a Partition>) -> BTreeMap<&'a str, Vec<i32>> {
+    let mut topics = BTreeMap::<_, Vec<i32>>::new();
+    for (topic, partition) in partitions {
+        topics.entry(topic.as_str()).or_default().push(*partition);
+    }
+    topics
 }

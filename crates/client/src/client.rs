@@ -25,7 +25,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use self::io_thread::IoThread;
-use self::node::{Node, Shared, common_version, probe};
+pub(crate) use self::node::probe;
+use self::node::{Node, Shared, common_version};
 use self::refresh::Refresh;
 use self::request::Call;
 pub(crate) use self::request::{Outgoing, decode};

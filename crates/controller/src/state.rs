@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use ottla_metadata::configs::{ConfigMap, Layers};
 use ottla_metadata::features::{ELIGIBLE_LEADER_REPLICAS_VERSION, MetadataVersion};
-use ottla_metadata::{
-    BrokerRegistration, ConfigResource, ConfigResourceType, MetadataImage, PartitionRegistration, TopicImage,
-};
-use ottla_model::{NodeId, Uuid};
+use ottla_metadata::{BrokerRegistration, ConfigResource, MetadataImage, PartitionRegistration, TopicImage};
+use ottla_model::{ConfigResourceType, NodeId, Uuid};
 use ottla_protocol::Str;
 
 use crate::placement::UsableBroker;

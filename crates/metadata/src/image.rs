@@ -17,7 +17,7 @@ mod topics;
 pub use acls::{Acl, AclsImage};
 pub use client_quotas::{ClientQuotasImage, QuotaEntity};
 pub use cluster::{BrokerRegistration, ClusterImage, ControllerRegistration, Listener, SupportedRange};
-pub use configs::{ConfigResource, ConfigResourceType, ConfigsImage};
+pub use configs::{ConfigResource, ConfigsImage};
 pub use delegation_tokens::{DelegationToken, DelegationTokensImage};
 pub use features::FeaturesImage;
 pub use producer_ids::ProducerIdsImage;

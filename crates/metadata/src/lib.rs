@@ -11,8 +11,8 @@ pub mod features;
 
 pub use delta::{MetadataChanges, MetadataDelta, ReplayError, TopicChange, TopicChangeKind};
 pub use image::{
-    Acl, AclsImage, BrokerRegistration, ClientQuotasImage, ClusterImage, ConfigResource, ConfigResourceType,
-    ConfigsImage, ControllerRegistration, DelegationToken, DelegationTokensImage, FeaturesImage,
-    LeaderRecoveryState, Listener, MetadataImage, PartitionRegistration, ProducerIdsImage, Provenance,
-    QuotaEntity, ScramCredential, ScramImage, SupportedRange, TopicImage, TopicsImage, WriteOptions,
+    Acl, AclsImage, BrokerRegistration, ClientQuotasImage, ClusterImage, ConfigResource, ConfigsImage,
+    ControllerRegistration, DelegationToken, DelegationTokensImage, FeaturesImage, LeaderRecoveryState,
+    Listener, MetadataImage, PartitionRegistration, ProducerIdsImage, Provenance, QuotaEntity,
+    ScramCredential, ScramImage, SupportedRange, TopicImage, TopicsImage, WriteOptions,
 };

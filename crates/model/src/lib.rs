@@ -3,11 +3,13 @@
 //! Owns no behaviour beyond conversions and text forms. Must not know any other crate, and has no I/O,
 //! clock or randomness.
 
+mod config_resource;
 mod error_code;
 mod ids;
 mod offset;
 mod uuid;
 
+pub use config_resource::ConfigResourceType;
 pub use error_code::ErrorCode;
 pub use ids::{BrokerEpoch, LeaderEpoch, NodeId, PartitionEpoch, ProducerEpoch, ProducerId, TopicPartition};
 pub use offset::{Millis, Offset};

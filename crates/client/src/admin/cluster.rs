@@ -1,12 +1,15 @@
 //! The cluster itself: its brokers, its quorum, the directories of its brokers.
 
-use ottla_model::NodeId;
+use ottla_model::{NodeId, Uuid};
+use ottla_protocol::api::add_raft_voter::{AddRaftVoterRequest, AddRaftVoterResponse, Listener};
 use ottla_protocol::api::describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
 use ottla_protocol::api::describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 use ottla_protocol::api::describe_quorum::{
     DescribeQuorumRequest, DescribeQuorumRequestPartitionData, DescribeQuorumRequestTopicData,
     DescribeQuorumResponse, DescribeQuorumResponsePartitionData,
 };
+use ottla_protocol::api::remove_raft_voter::{RemoveRaftVoterRequest, RemoveRaftVoterResponse};
+use ottla_protocol::api::unregister_broker::{UnregisterBrokerRequest, UnregisterBrokerResponse};
 
 use super::{Admin, checked, missing};
 use crate::client::Target;
@@ -16,6 +19,13 @@ use crate::error::{Error, Result};
 pub type ClusterDescription = DescribeClusterResponse;
 /// The quorum's partition as its leader describes it.
 pub type QuorumDescription = DescribeQuorumResponsePartitionData;
+/// Where a controller listens, with the name of the listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VoterEndpoint {
+    pub listener: String,
+    pub host: String,
+    pub port: u16,
+}
 /// A directory of a broker, with its partitions.
 pub type LogDir = ottla_protocol::api::describe_log_dirs::DescribeLogDirsResult;
 
@@ -52,5 +62,49 @@ impl Admin {
         let check = |answer: &DescribeLogDirsResponse| checked(answer.error_code);
         let answer = self.ask(Target::Node(broker), DescribeLogDirsRequest::default(), check).await?;
         Ok(answer.results)
+    }
+
+    /// Makes a controller that follows the metadata log a voter. Committed when this returns.
+    pub async fn add_raft_voter(
+        &self,
+        id: NodeId,
+        directory: Uuid,
+        endpoints: &[VoterEndpoint],
+    ) -> Result<()> {
+        let listeners = endpoints.iter().map(|endpoint| Listener {
+            name: endpoint.listener.as_str().into(),
+            host: endpoint.host.as_str().into(),
+            port: endpoint.port,
+        });
+        let request = AddRaftVoterRequest {
+            cluster_id: None,
+            timeout_ms: self.timeout_ms(),
+            voter_id: id.0,
+            voter_directory_id: directory,
+            listeners: listeners.collect(),
+            ack_when_committed: true,
+        };
+        let check =
+            |answer: &AddRaftVoterResponse| Error::check(answer.error_code, answer.error_message.as_deref());
+        self.ask(Target::Controller, request, check).await.map(drop)
+    }
+
+    /// Takes a controller out of the voters. Committed when this returns.
+    pub async fn remove_raft_voter(&self, id: NodeId, directory: Uuid) -> Result<()> {
+        let request =
+            RemoveRaftVoterRequest { cluster_id: None, voter_id: id.0, voter_directory_id: directory };
+        let check = |answer: &RemoveRaftVoterResponse| {
+            Error::check(answer.error_code, answer.error_message.as_deref())
+        };
+        self.ask(Target::Controller, request, check).await.map(drop)
+    }
+
+    /// Forgets a broker that is gone for good.
+    pub async fn unregister_broker(&self, id: NodeId) -> Result<()> {
+        let request = UnregisterBrokerRequest { broker_id: id.0 };
+        let check = |answer: &UnregisterBrokerResponse| {
+            Error::check(answer.error_code, answer.error_message.as_deref())
+        };
+        self.ask(Target::Controller, request, check).await.map(drop)
     }
 }

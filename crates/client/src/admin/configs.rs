@@ -1,31 +1,22 @@
 //! Configs of topics, brokers, groups.
 
-use ottla_model::NodeId;
+use ottla_model::{ConfigResourceType, NodeId};
 use ottla_protocol::api::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse,
 };
 use ottla_protocol::api::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
+use ottla_protocol::api::list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 
-use super::{Admin, missing};
+use super::{Admin, checked, missing};
 use crate::client::Target;
 use crate::error::{Error, Result};
-
-/// What has configs, with Kafka's numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResourceType {
-    Topic = 2,
-    Broker = 4,
-    BrokerLogger = 8,
-    ClientMetrics = 16,
-    Group = 32,
-}
 
 /// A resource; the empty name of a broker is the default of all brokers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
-    pub kind: ResourceType,
+    pub kind: ConfigResourceType,
     pub name: String,
 }
 
@@ -44,9 +35,11 @@ pub struct ConfigEntry {
 
 impl ConfigEntry {
     /// Whether it was set for this resource itself.
-    pub fn is_own(&self, kind: ResourceType) -> bool {
+    pub fn is_own(&self, kind: ConfigResourceType) -> bool {
         match kind {
-            ResourceType::Broker => self.source.starts_with("DYNAMIC_") && self.source.contains("BROKER"),
+            ConfigResourceType::Broker => {
+                self.source.starts_with("DYNAMIC_") && self.source.contains("BROKER")
+            }
             _ => self.source.starts_with("DYNAMIC_") && !self.source.contains("BROKER_CONFIG"),
         }
     }
@@ -98,6 +91,19 @@ impl Admin {
         Ok(entries)
     }
 
+    /// The resources of these kinds, of all if there are none: topics, brokers and groups whether they have configs of
+    /// their own or not.
+    pub async fn list_config_resources(&self, kinds: &[ConfigResourceType]) -> Result<Vec<Resource>> {
+        let resource_types = kinds.iter().map(|kind| *kind as i8).collect();
+        let check = |answer: &ListConfigResourcesResponse| checked(answer.error_code);
+        let answer = self.ask(Target::Any, ListConfigResourcesRequest { resource_types }, check).await?;
+        let resources = answer.config_resources.into_iter().filter_map(|resource| {
+            let kind = ConfigResourceType::from_number(resource.resource_type)?;
+            Some(Resource { kind, name: resource.resource_name.as_str().to_owned() })
+        });
+        Ok(resources.collect())
+    }
+
     /// Changes some configs of a resource and leaves the others.
     pub async fn alter_configs(&self, resource: &Resource, changes: &[(String, ConfigChange)]) -> Result<()> {
         let configs = changes.iter().map(|(name, change)| {
@@ -124,7 +130,7 @@ impl Admin {
 /// A broker knows its own configs.
 fn target(resource: &Resource) -> Target {
     match (resource.kind, resource.name.parse()) {
-        (ResourceType::Broker | ResourceType::BrokerLogger, Ok(id)) => Target::Node(NodeId(id)),
+        (ConfigResourceType::Broker | ConfigResourceType::BrokerLogger, Ok(id)) => Target::Node(NodeId(id)),
         _ => Target::Any,
     }
 }

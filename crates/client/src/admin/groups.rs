@@ -8,9 +8,12 @@ use ottla_protocol::api::list_groups::{ListGroupsRequest, ListGroupsResponse};
 use ottla_protocol::api::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
+use ottla_protocol::api::offset_delete::{
+    OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic, OffsetDeleteResponse,
+};
 use ottla_protocol::api::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup};
 
-use super::{Admin, checked, missing};
+use super::{Admin, Partition, PartitionResults, by_topic, checked, missing};
 use crate::client::{CallOptions, CoordinatorKey, Lane, Target};
 use crate::error::{Error, Result};
 
@@ -155,6 +158,29 @@ impl Admin {
             partitions.try_for_each(|partition| checked(partition.error_code))
         };
         self.client.retry(self.client.api_timeout(), "committing offsets", attempt).await
+    }
+
+    /// Deletes what a group has committed for partitions. GROUP_SUBSCRIBED_TO_TOPIC is the result of a partition whose
+    /// topic a member reads.
+    pub async fn delete_offsets(&self, group: &str, partitions: &[Partition]) -> Result<PartitionResults> {
+        let topics = by_topic(partitions).into_iter().map(|(name, partitions)| OffsetDeleteRequestTopic {
+            name: name.into(),
+            partitions: partitions
+                .into_iter()
+                .map(|partition_index| OffsetDeleteRequestPartition { partition_index })
+                .collect(),
+        });
+        let request = OffsetDeleteRequest { group_id: group.into(), topics: topics.collect() };
+        let check = |answer: &OffsetDeleteResponse| checked(answer.error_code);
+        let answer = self.ask(coordinator(group), request, check).await?;
+        let mut results = PartitionResults::new();
+        for topic in answer.topics {
+            for partition in topic.partitions {
+                let place = (topic.name.as_str().to_owned(), partition.partition_index);
+                results.insert(place, checked(partition.error_code));
+            }
+        }
+        Ok(results)
     }
 
     /// Deletes a group without members, and what it has committed.

@@ -10,7 +10,7 @@ use ottla_protocol::api::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
 };
 
-use super::{Admin, checked, missing};
+use super::{Admin, Partition, checked, missing};
 use crate::client::Target;
 use crate::error::{Error, Result};
 use crate::state::reset_policy::OffsetSpec;
@@ -29,9 +29,9 @@ impl Admin {
     /// leader when none comes up in time.
     pub async fn list_offsets(
         &self,
-        partitions: &[(String, i32)],
+        partitions: &[Partition],
         spec: OffsetSpec,
-    ) -> Result<BTreeMap<(String, i32), FoundOffset>> {
+    ) -> Result<BTreeMap<Partition, FoundOffset>> {
         let attempt = async |_| {
             let mut found = BTreeMap::new();
             let leaders = match self.by_leader(partitions).await {
@@ -94,9 +94,9 @@ impl Admin {
         Ok(Offset(answer.topics[0].partitions[0].low_watermark))
     }
 
-    async fn by_leader(
+    pub(super) async fn by_leader(
         &self,
-        partitions: &[(String, i32)],
+        partitions: &[Partition],
     ) -> Result<BTreeMap<NodeId, BTreeMap<String, Vec<i32>>>> {
         let metadata = self.metadata().await?;
         let mut leaders = BTreeMap::<_, BTreeMap<String, Vec<i32>>>::new();

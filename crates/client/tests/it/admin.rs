@@ -1,10 +1,13 @@
 //! What operators ask, of a node in this process.
 
+use std::collections::BTreeMap;
+
 use ottla_client::admin::{
-    Admin, CommittedOffset, ConfigChange, NewTopic, OffsetSpec, Resource, ResourceType,
+    Admin, CommittedOffset, ConfigChange, ConfigResourceType, ElectionType, FeatureUpdate, NewTopic,
+    OffsetSpec, QuotaEntity, QuotaMatch, Resource, UpgradeType,
 };
 use ottla_client::blocking::block_on;
-use ottla_client::model::{ErrorCode, Millis, NodeId, Offset};
+use ottla_client::model::{ErrorCode, Millis, NodeId, Offset, Uuid};
 use ottla_client::{Consumer, Error, Producer, Record};
 
 use crate::node::TestNode;
@@ -45,10 +48,10 @@ fn configs_are_described_set_and_taken_back() {
     let admin = Admin::new(&node.config()).unwrap();
     block_on(admin.create_topic(&topic("t", 1))).unwrap();
     for (kind, name, config, set) in [
-        (ResourceType::Topic, "t", "retention.ms", "5000"),
-        (ResourceType::Broker, "1", "log.cleaner.threads", "2"),
-        (ResourceType::Broker, "", "log.retention.ms", "7000"),
-        (ResourceType::Group, "g", "consumer.session.timeout.ms", "50000"),
+        (ConfigResourceType::Topic, "t", "retention.ms", "5000"),
+        (ConfigResourceType::Broker, "1", "log.cleaner.threads", "2"),
+        (ConfigResourceType::Broker, "", "log.retention.ms", "7000"),
+        (ConfigResourceType::Group, "g", "consumer.session.timeout.ms", "50000"),
     ] {
         let resource = Resource { kind, name: name.into() };
         let own = || {
@@ -62,8 +65,11 @@ fn configs_are_described_set_and_taken_back() {
         assert_eq!(own().as_deref(), Some(set), "{kind:?}");
         block_on(admin.alter_configs(&resource, &[(config.to_owned(), ConfigChange::Delete)])).unwrap();
         assert_eq!(own(), None, "{kind:?}");
+        let listed = block_on(admin.list_config_resources(&[kind])).unwrap();
+        assert!(listed.iter().all(|resource| resource.kind == kind));
+        assert_eq!(listed.contains(&resource), matches!(name, "t" | "1"), "{listed:?}");
     }
-    let resource = Resource { kind: ResourceType::Topic, name: "t".into() };
+    let resource = Resource { kind: ConfigResourceType::Topic, name: "t".into() };
     let wrong = [("retention.ms".to_owned(), ConfigChange::Set("soon".into()))];
     assert_eq!(code(block_on(admin.alter_configs(&resource, &wrong))), Some(ErrorCode::InvalidConfig));
 }
@@ -142,4 +148,97 @@ fn the_cluster_tells_of_itself() {
     let dirs = block_on(admin.describe_log_dirs(NodeId(1))).unwrap();
     assert_eq!(dirs.len(), 1);
     assert!(dirs[0].topics.iter().any(|topic| topic.name.as_str() == "t"));
+}
+
+#[test]
+fn partitions_are_moved_and_led_by_whom_they_should() {
+    let node = TestNode::start("");
+    let admin = Admin::new(&node.config()).unwrap();
+    block_on(admin.create_topic(&topic("t", 2))).unwrap();
+    let (first, unknown) = (("t".to_owned(), 0), ("t".to_owned(), 7));
+    let results =
+        block_on(admin.elect_leaders(ElectionType::Preferred, Some(&[first.clone(), unknown.clone()])));
+    let codes: Vec<_> = results.unwrap().into_values().map(code).collect();
+    assert_eq!(codes, [Some(ErrorCode::ElectionNotNeeded), Some(ErrorCode::UnknownTopicOrPartition)]);
+    assert_eq!(block_on(admin.elect_leaders(ElectionType::Unclean, None)).unwrap(), BTreeMap::new());
+
+    let change = |replicas: Option<Vec<i32>>| {
+        let replicas = replicas.map(|ids| ids.into_iter().map(NodeId).collect());
+        let results =
+            block_on(admin.alter_partition_reassignments(&BTreeMap::from([(first.clone(), replicas)])));
+        code(results.unwrap().remove(&first).unwrap())
+    };
+    assert_eq!(change(Some(vec![1])), None);
+    assert_eq!(change(Some(vec![9])), Some(ErrorCode::InvalidReplicaAssignment));
+    assert_eq!(change(None), Some(ErrorCode::NoReassignmentInProgress));
+    assert_eq!(block_on(admin.list_partition_reassignments(None)).unwrap(), BTreeMap::new());
+    let none = block_on(admin.list_partition_reassignments(Some(&[unknown])));
+    assert_eq!(none.unwrap(), BTreeMap::new());
+
+    let path = block_on(admin.describe_log_dirs(NodeId(1))).unwrap()[0].log_dir.as_str().to_owned();
+    let moved = |path: &str| {
+        let paths = BTreeMap::from([(first.clone(), path.to_owned())]);
+        code(block_on(admin.alter_replica_log_dirs(NodeId(1), &paths)).unwrap().remove(&first).unwrap())
+    };
+    assert_eq!(moved(&path), None);
+    assert_eq!(moved("/nowhere"), Some(ErrorCode::LogDirNotFound));
+}
+
+#[test]
+fn features_quotas_and_members_of_the_quorum_are_changed() {
+    let node = TestNode::start("");
+    let admin = Admin::new(&node.config()).unwrap();
+    let features = block_on(admin.describe_features()).unwrap();
+    let level = features.finalized["metadata.version"];
+    assert!(features.epoch.is_some() && features.supported["metadata.version"].1 >= level);
+    let update = |level, upgrade| {
+        let update = FeatureUpdate { feature: "group.version".into(), level, upgrade };
+        block_on(admin.update_features(&[update], false))
+    };
+    assert_eq!(code(update(99, UpgradeType::Upgrade)), Some(ErrorCode::InvalidUpdateVersion));
+    update(0, UpgradeType::SafeDowngrade).unwrap();
+    update(1, UpgradeType::Upgrade).unwrap();
+
+    let entity: QuotaEntity =
+        [("user".to_owned(), Some("alice".to_owned())), ("client-id".to_owned(), None)].into();
+    let alter = |name: &str, value| block_on(admin.alter_client_quotas(&entity, &[(name.to_owned(), value)]));
+    let quotas =
+        |filter| block_on(admin.describe_client_quotas(&[("user".to_owned(), filter)], false)).unwrap();
+    alter("producer_byte_rate", Some(1024.0)).unwrap();
+    let expected = BTreeMap::from([(entity.clone(), [("producer_byte_rate".to_owned(), 1024.0)].into())]);
+    assert_eq!(quotas(QuotaMatch::Any), expected);
+    assert_eq!(quotas(QuotaMatch::Name("alice".into())), expected);
+    assert_eq!(quotas(QuotaMatch::Default), BTreeMap::new());
+    assert_eq!(code(alter("speed", Some(1.0))), Some(ErrorCode::InvalidRequest));
+    alter("producer_byte_rate", None).unwrap();
+    assert_eq!(quotas(QuotaMatch::Any), BTreeMap::new());
+
+    let gone = block_on(admin.unregister_broker(NodeId(9)));
+    assert_eq!(code(gone), Some(ErrorCode::BrokerIdNotRegistered));
+    let unknown = block_on(admin.remove_raft_voter(NodeId(9), Uuid([7; 16])));
+    assert_eq!(code(unknown), Some(ErrorCode::VoterNotFound));
+    let already = block_on(admin.add_raft_voter(NodeId(1), Uuid([7; 16]), &[]));
+    assert_eq!(code(already), Some(ErrorCode::InvalidRequest));
+}
+
+#[test]
+fn committed_offsets_are_deleted_and_producers_described() {
+    let node = TestNode::start("offsets.topic.num.partitions=1");
+    let admin = Admin::new(&node.config()).unwrap();
+    block_on(admin.create_topic(&topic("t", 1))).unwrap();
+    let place = ("t".to_owned(), 0);
+    let committed = CommittedOffset { topic: "t".into(), partition: 0, offset: Offset(7) };
+    block_on(admin.commit_offsets("g", &[committed])).unwrap();
+    let results = block_on(admin.delete_offsets("g", std::slice::from_ref(&place))).unwrap();
+    assert_eq!(results, BTreeMap::from([(place.clone(), Ok(()))]));
+    assert_eq!(block_on(admin.committed_offsets("g")).unwrap(), []);
+    let unknown = block_on(admin.delete_offsets("none", std::slice::from_ref(&place)));
+    assert_eq!(code(unknown), Some(ErrorCode::GroupIdNotFound));
+
+    let producer = Producer::new(&node.config()).unwrap();
+    block_on(async { producer.send(Record::to("t").value("v")).await.unwrap().await }).unwrap();
+    let producers = block_on(admin.describe_producers(std::slice::from_ref(&place))).unwrap();
+    let shown: Vec<_> =
+        producers[&place].iter().map(|p| (p.epoch, p.last_sequence, p.transaction_start)).collect();
+    assert_eq!(shown, [(0, 0, None)]);
 }

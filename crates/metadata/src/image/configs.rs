@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use ottla_model::NodeId;
+use ottla_model::{ConfigResourceType, NodeId};
 use ottla_protocol::records::metadata::{ConfigRecord, MetadataRecord};
 
 use crate::ReplayError;
@@ -20,24 +20,6 @@ pub struct ConfigsImage {
 pub struct ConfigResource {
     pub kind: ConfigResourceType,
     pub name: Arc<str>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(i8)]
-pub enum ConfigResourceType {
-    Topic = 2,
-    Broker = 4,
-    BrokerLogger = 8,
-    ClientMetrics = 16,
-    Group = 32,
-}
-
-impl ConfigResourceType {
-    pub fn from_number(number: i8) -> Option<Self> {
-        [Self::Topic, Self::Broker, Self::BrokerLogger, Self::ClientMetrics, Self::Group]
-            .into_iter()
-            .find(|kind| *kind as i8 == number)
-    }
 }
 
 impl ConfigResource {

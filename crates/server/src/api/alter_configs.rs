@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use ottla_metadata::ConfigResourceType;
 use ottla_metadata::configs::ConfigMap;
-use ottla_model::ErrorCode;
+use ottla_model::{ConfigResourceType, ErrorCode};
 use ottla_protocol::api::alter_configs::{
     AlterConfigsRequest, AlterConfigsResource, AlterConfigsResourceResponse, AlterConfigsResponse,
 };

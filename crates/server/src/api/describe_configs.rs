@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use ottla_metadata::ConfigResource;
 use ottla_metadata::configs::{ConfigSource, Described, Layers};
-use ottla_metadata::{ConfigResource, ConfigResourceType};
-use ottla_model::ErrorCode;
+use ottla_model::{ConfigResourceType, ErrorCode};
 use ottla_protocol::Str;
 use ottla_protocol::api::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,

@@ -4,8 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ottla_metadata::ConfigResourceType;
-use ottla_model::ErrorCode;
+use ottla_model::{ConfigResourceType, ErrorCode};
 use ottla_protocol::Str;
 use ottla_protocol::api::incremental_alter_configs::{
     AlterConfigsResource, AlterConfigsResourceResponse, AlterableConfig, IncrementalAlterConfigsRequest,

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use ottla_metadata::ConfigResourceType;
-use ottla_model::ErrorCode;
+use ottla_model::{ConfigResourceType, ErrorCode};
 use ottla_protocol::Str;
 use ottla_protocol::api::list_config_resources::{
     ConfigResource, ListConfigResourcesRequest, ListConfigResourcesResponse,

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use ottla_commit_log::{Disposition, Log, StorageError};
 use ottla_metadata::configs::Layers;
-use ottla_metadata::{ConfigResource, ConfigResourceType, MetadataImage, PartitionRegistration, TopicImage};
+use ottla_metadata::{ConfigResource, MetadataImage, PartitionRegistration, TopicImage};
 use ottla_metadata::{MetadataChanges, TopicChange, TopicChangeKind};
-use ottla_model::{BrokerEpoch, NodeId, TopicPartition, Uuid};
+use ottla_model::{BrokerEpoch, ConfigResourceType, NodeId, TopicPartition, Uuid};
 use ottla_protocol::Str;
 use ottla_replication::Registration;
 use tracing::{error, info, warn};

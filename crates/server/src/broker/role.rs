@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ottla_commit_log::StorageError;
-use ottla_metadata::{ConfigResourceType, MetadataChanges, MetadataImage};
-use ottla_model::BrokerEpoch;
+use ottla_metadata::{MetadataChanges, MetadataImage};
+use ottla_model::{BrokerEpoch, ConfigResourceType};
 use ottla_transport::AcceptLimits;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
