@@ -3,7 +3,7 @@
 //! Every brand gets one node for the loads (so that its memory peak is that of the whole bench), ended by a
 //! kill -9 and the restart; start-up is measured on a directory of its own.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -24,22 +24,14 @@ const OTHERS: [&str; 6] = ["latency", "sync", "foreign", "restart", "memory", "s
 const SETTLED: f64 = 0.97;
 const RUNS_MAX: usize = 8;
 
+/// The cells of a single node.
 pub fn names() -> Vec<String> {
     let loads = Load::all();
     let both = loads.iter().flat_map(|load| ["produce", "fetch"].map(|way| format!("{way}-{}", load.name())));
-    both.chain(OTHERS.map(str::to_owned)).chain(cluster::CELLS.map(str::to_owned)).collect()
+    both.chain(OTHERS.map(str::to_owned)).collect()
 }
 
-pub fn run(options: &Options, home: &Path) -> Result<Report> {
-    let ottla = match &options.ottla {
-        Some(path) => path.clone(),
-        None => ottla_e2e::artifacts::target_dir().join("release/ottla"),
-    };
-    let ottla = if options.no_ottla {
-        ottla
-    } else {
-        ottla.canonicalize().with_context(|| format!("find {}", ottla.display()))?
-    };
+pub fn run(options: &Options, home: &Path, ottla: &Path) -> Report {
     let mut report = Report::default();
     for brand in Brand::ALL {
         let skipped = match brand {
@@ -51,7 +43,7 @@ pub fn run(options: &Options, home: &Path) -> Result<Report> {
             continue;
         }
         eprintln!("{}", brand.name());
-        let bench = Bench { brand, home, ottla: &ottla, options };
+        let bench = Bench { brand, home, ottla, options };
         if brand != Brand::Limit && options.wants("startup") {
             let outcome = bench.startup(&mut report);
             report.note_failure(brand, outcome);
@@ -59,17 +51,17 @@ pub fn run(options: &Options, home: &Path) -> Result<Report> {
         let outcome = bench.loads(&mut report);
         report.note_failure(brand, outcome);
         if brand != Brand::Limit {
-            let outcome = cluster::run(brand, home, &ottla, options, &mut report);
+            let outcome = cluster::run(brand, home, ottla, options, &mut report);
             report.note_failure(brand, outcome);
         }
     }
-    Ok(report)
+    report
 }
 
 struct Bench<'a> {
     brand: Brand,
     home: &'a Path,
-    ottla: &'a PathBuf,
+    ottla: &'a Path,
     options: &'a Options,
 }
 
@@ -102,10 +94,7 @@ impl Bench<'_> {
     }
 
     fn loads(&self, report: &mut Report) -> Result<()> {
-        let any = names().iter().any(|name| {
-            name != "startup" && !cluster::CELLS.contains(&name.as_str()) && self.options.wants(name)
-        });
-        if !any {
+        if !names().iter().any(|name| name != "startup" && self.options.wants(name)) {
             return Ok(());
         }
         let mut subject = self.subject("loads")?;

@@ -9,8 +9,10 @@
 //!   The files of one run are gone before the next begins.
 //! - The limit program does what nobody can leave out: receive, checksum, write, answer; `sendfile` back.
 //! - Apache's own producer performance tool is the cross-check by a foreign client.
+//! - Clients are measured beside each other too, against Ottla (`client`).
 
 mod cells;
+mod client;
 mod cluster;
 mod connection;
 mod foreign;
@@ -22,10 +24,12 @@ mod report;
 mod subject;
 mod throughput;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+
+use report::Report;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -77,14 +81,29 @@ impl Options {
     }
 }
 
+fn measure(options: &Options, home: &Path) -> Result<(Report, client::Table)> {
+    let ottla = match &options.ottla {
+        Some(path) => path.clone(),
+        None => ottla_e2e::artifacts::target_dir().join("release/ottla"),
+    };
+    if options.no_ottla {
+        return Ok((cells::run(options, home, &ottla), client::Table::default()));
+    }
+    let ottla = ottla.canonicalize().with_context(|| format!("find {}", ottla.display()))?;
+    Ok((cells::run(options, home, &ottla), client::run(options, home, &ottla)?))
+}
+
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() == Some(limit::COMMAND) {
-        return limit::serve(arguments);
+    match arguments.next().as_deref() {
+        Some(limit::COMMAND) => return limit::serve(arguments),
+        Some(client::COMMAND) => return client::load(arguments),
+        _ => {}
     }
     let options = Options::parse();
     if options.list {
-        for name in cells::names() {
+        let clusters = cluster::CELLS.map(str::to_owned);
+        for name in cells::names().into_iter().chain(clusters).chain(client::names()) {
             println!("{name}");
         }
         return Ok(());
@@ -92,16 +111,18 @@ fn main() -> Result<()> {
     let base = options.dir.clone().unwrap_or_else(std::env::temp_dir);
     let home = base.join(format!("ottla-bench-{}", std::process::id()));
     std::fs::create_dir_all(&home).with_context(|| format!("create {}", home.display()))?;
-    let outcome = cells::run(&options, &home);
+    let outcome = measure(&options, &home);
     let _ = std::fs::remove_dir_all(&home);
-    let mut report = outcome?;
+    let (mut report, clients) = outcome?;
     if let Some(file) = &options.baseline {
         let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
         report.fill_from(&text).with_context(|| format!("parse {}", file.display()))?;
     }
     report.print();
+    clients.print();
     if let Some(file) = &options.json {
-        std::fs::write(file, report.to_json()).with_context(|| format!("write {}", file.display()))?;
+        std::fs::write(file, report.to_json(clients.to_json()))
+            .with_context(|| format!("write {}", file.display()))?;
     }
     ensure!(report.failures().is_empty(), "not measured: {}", report.failures().join("; "));
     Ok(())

@@ -78,6 +78,9 @@ impl Report {
     }
 
     pub fn print(&self) {
+        if self.figures.is_empty() {
+            return;
+        }
         println!(
             "{:40} {:8} {:>10} {:>10} {:>10} {:>8} {:>8}  target",
             "figure", "unit", "kafka", "ottla", "limit", "/kafka", "/limit"
@@ -103,7 +106,8 @@ impl Report {
         }
     }
 
-    pub fn to_json(&self) -> String {
+    /// All figures, and `others` after them.
+    pub fn to_json(&self, others: Vec<serde_json::Value>) -> String {
         let figures: Vec<_> = self
             .figures
             .iter()
@@ -119,6 +123,7 @@ impl Report {
                     "ottla_by_limit": figure.ratio(Brand::Limit),
                 })
             })
+            .chain(others)
             .collect();
         format!("{:#}\n", json!(figures))
     }
