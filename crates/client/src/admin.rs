@@ -49,9 +49,14 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// An admin client with connections of its own. No I/O is awaited.
+    /// An admin client with connections of its own, which are closed after `connections.max.idle.ms`: five minutes if
+    /// that is not set. No I/O is awaited.
     pub fn new(config: &ClientConfig) -> Result<Self> {
-        Ok(Self::with_client(Client::new(config)?))
+        let name = "connections.max.idle.ms";
+        if config.is_set(name) {
+            return Ok(Self::with_client(Client::new(config)?));
+        }
+        Ok(Self::with_client(Client::new(&config.clone().with(name, 300_000)?)?))
     }
 
     /// An admin client that shares the connections of others. All topics of the cluster are described from now on, and

@@ -7,6 +7,7 @@ mod io_thread;
 mod node;
 mod refresh;
 mod request;
+mod sockets;
 
 use std::hash::{BuildHasher, Hasher};
 use std::pin::pin;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
-use ottla_model::{ErrorCode, LeaderEpoch, NodeId};
+use ottla_model::{ErrorCode, NodeId};
 use ottla_protocol::api::find_coordinator::FindCoordinatorRequest;
 use ottla_protocol::{ApiKey, Request, Str};
 use ottla_transport::{Budget, BufferPool, ConnectionLimits};
@@ -30,10 +31,11 @@ use self::node::{Node, Shared, common_version};
 use self::refresh::Refresh;
 use self::request::Call;
 pub(crate) use self::request::{Outgoing, decode};
+use self::sockets::Sockets;
 use crate::config::{ClientConfig, ConfigError};
 use crate::error::{Error, Result};
 use crate::state::backoff::Backoff;
-use crate::state::metadata::{Broker, Metadata};
+use crate::state::metadata::{Broker, LeaderHint, Metadata};
 
 /// Unused receive buffers that are kept.
 const POOL_BYTES_MAX: usize = 4 << 20;
@@ -129,7 +131,11 @@ impl Client {
                 frame_bytes_max: FRAME_BYTES_MAX,
                 large_first_bytes: ANSWER_FIRST_BYTES,
             },
-            setup_timeout: config.millis("socket.connection.setup.timeout.ms"),
+            sockets: Sockets::new(config),
+            setup: Backoff::new(
+                config.millis("socket.connection.setup.timeout.ms"),
+                config.millis("socket.connection.setup.timeout.max.ms"),
+            ),
             request_timeout: config.millis("request.timeout.ms"),
             reconnect: Backoff::new(
                 config.millis("reconnect.backoff.ms"),
@@ -372,17 +378,9 @@ impl Client {
         self.inner.refresh.failure()
     }
 
-    /// What an answer said of a partition's new leader (KIP-951). An older epoch than the known one is no news.
-    pub fn leader_hint(
-        &self,
-        topic: &str,
-        partition: i32,
-        leader: NodeId,
-        epoch: LeaderEpoch,
-        endpoint: Option<Broker>,
-    ) {
-        self.inner
-            .change_metadata(|known| known.with_leader(topic, partition, leader, epoch, endpoint.clone()));
+    /// Takes in what an answer said of a leader. An older epoch than the known one is no news.
+    pub fn leader_hint(&self, hint: &LeaderHint<'_>) {
+        self.inner.change_metadata(|known| known.with_leader(hint));
     }
 
     pub fn is_closed(&self) -> bool {

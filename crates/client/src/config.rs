@@ -2,22 +2,28 @@
 //!
 //! One [`ClientConfig`] may serve producers, consumers and admin clients alike; each reads what concerns it.
 
-pub mod properties;
 mod table;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-pub use table::{Kind, SETTINGS, Setting, setting};
+use ottla_model::properties;
+
+pub use table::{Kind, REFUSED, SETTINGS, Setting, refusal, setting};
 
 /// A setting that cannot be: what it is, and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     #[error("there is no setting {name}; {hint}")]
     Unknown { name: String, hint: String },
+    /// A setting of Apache Kafka's clients that has no effect here.
+    #[error("{name} is not supported: {reason}")]
+    Refused { name: String, reason: &'static str },
     #[error("{name}={value}: must be {allowed}")]
     Invalid { name: String, value: String, allowed: String },
+    #[error("the properties cannot be read: {0}")]
+    Syntax(String),
     #[error("cannot read {path}: {reason}")]
     File { path: String, reason: String },
 }
@@ -57,29 +63,33 @@ impl ClientConfig {
 
     /// The text of a Java properties file.
     pub fn from_properties(text: &str) -> Result<Self, ConfigError> {
-        Self::from_pairs(properties::parse(text))
+        let properties = properties::parse(text).map_err(|error| ConfigError::Syntax(error.to_string()))?;
+        Self::from_pairs(properties.into_iter().map(|property| (property.name, property.value)))
     }
 
     /// A Java properties file.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::File {
-            path: path.display().to_string(),
-            reason: error.to_string(),
-        })?;
-        Self::from_properties(&text)
+        let failed = |reason: String| ConfigError::File { path: path.display().to_string(), reason };
+        let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+        Self::from_properties(&properties::decode(bytes)).map_err(|error| match error {
+            ConfigError::Syntax(reason) => failed(reason),
+            error => error,
+        })
     }
 
     /// Sets one value.
     ///
-    /// Errors: [`ConfigError::Unknown`] for a name that no client knows, [`ConfigError::Invalid`] for a value that is
+    /// Errors: [`ConfigError::Unknown`] for a name that no client knows, [`ConfigError::Refused`] for one that only
+    /// Apache Kafka's clients know, [`ConfigError::Invalid`] for a value that is
     /// not allowed.
     pub fn set(&mut self, name: &str, value: impl ToString) -> Result<&mut Self, ConfigError> {
-        let setting = setting(name).ok_or_else(|| unknown(name))?;
-        let value = value.to_string();
-        let value = value.trim();
-        check(setting, value)?;
-        self.values.insert(setting.name, value.to_owned());
+        let setting = setting(name).ok_or_else(|| match refusal(name) {
+            Some(reason) => ConfigError::Refused { name: name.into(), reason },
+            None => unknown(name),
+        })?;
+        let value = check(setting, value.to_string().trim())?;
+        self.values.insert(setting.name, value);
         Ok(self)
     }
 
@@ -122,21 +132,39 @@ impl ClientConfig {
     }
 }
 
-fn check(setting: &Setting, value: &str) -> Result<(), ConfigError> {
-    let allowed = match setting.kind {
-        Kind::Bool if matches!(&value.to_ascii_lowercase()[..], "true" | "false") => return Ok(()),
-        Kind::Bool => "true or false".to_owned(),
-        Kind::Int(min, max) => match value.parse::<i64>() {
-            Ok(number) if (min..=max).contains(&number) => return Ok(()),
-            _ if max == i64::MAX => format!("a number of at least {min}"),
-            _ => format!("a number from {min} to {max}"),
-        },
-        Kind::OneOf(words) if words.contains(&value) => return Ok(()),
-        Kind::OneOf([word]) => format!("{word}: {}", setting.doc),
-        Kind::OneOf(words) => format!("one of {}", words.join(", ")),
-        Kind::Text | Kind::List => return Ok(()),
+/// The value as it is kept, if it is allowed.
+fn check(setting: &Setting, value: &str) -> Result<String, ConfigError> {
+    let number = value.parse::<i64>().ok();
+    let is_in = |min: i64, max: i64| number.is_some_and(|number| (min..=max).contains(&number));
+    let ignoring_case =
+        |words: &[&'static str]| words.iter().find(|word| word.eq_ignore_ascii_case(value)).copied();
+    let kept = match setting.kind {
+        Kind::Bool => ignoring_case(&["true", "false"]),
+        Kind::Int(min, max) => is_in(min, max).then_some(value),
+        Kind::IntOr(other, min, max) => (number == Some(other) || is_in(min, max)).then_some(value),
+        Kind::OneOf(words) => words.contains(&value).then_some(value),
+        Kind::AnyCase(words) => ignoring_case(words),
+        Kind::Name => (!value.is_empty()).then_some(value),
+        Kind::Text | Kind::List => Some(value),
     };
-    Err(ConfigError::Invalid { name: setting.name.into(), value: value.into(), allowed })
+    kept.map(str::to_owned).ok_or_else(|| ConfigError::Invalid {
+        name: setting.name.into(),
+        value: value.into(),
+        allowed: allowed(setting),
+    })
+}
+
+fn allowed(setting: &Setting) -> String {
+    match setting.kind {
+        Kind::Bool => "true or false".to_owned(),
+        Kind::Int(min, i64::MAX) => format!("a number of at least {min}"),
+        Kind::Int(min, max) => format!("a number from {min} to {max}"),
+        Kind::IntOr(other, min, max) => format!("{other} or a number from {min} to {max}"),
+        Kind::OneOf([word]) | Kind::AnyCase([word]) => format!("{word}: {}", setting.doc),
+        Kind::OneOf(words) | Kind::AnyCase(words) => format!("one of {}", words.join(", ")),
+        Kind::Name => "some text, or not set".to_owned(),
+        Kind::Text | Kind::List => "text".to_owned(),
+    }
 }
 
 /// Names that share a word with the wrong one, the likest first.
@@ -165,13 +193,17 @@ fn unknown(name: &str) -> ConfigError {
 }
 
 #[cfg(test)]
+mod apache_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_default_is_allowed_and_names_are_unique() {
         for (i, row) in SETTINGS.iter().enumerate() {
-            assert_eq!(check(row, row.default), Ok(()), "{}", row.name);
+            let none = row.kind == Kind::Name && row.default.is_empty();
+            assert!(none || check(row, row.default).as_deref() == Ok(row.default), "{}", row.name);
             assert!(!SETTINGS[..i].iter().any(|earlier| earlier.name == row.name), "{} twice", row.name);
         }
     }
@@ -183,6 +215,13 @@ mod tests {
         assert_eq!(error("linger.ms", "soon"), "linger.ms=soon: must be a number of at least 0");
         assert_eq!(error("batch.size", "-1"), "batch.size=-1: must be a number from 0 to 2147483647");
         assert!(error("security.protocol", "SASL_SSL").contains("not there yet"));
+        assert!(error("ssl.protocol", "TLS").contains("ssl.protocol is not supported: TLS is not there yet"));
+        assert!(error("key.serializer", "x").contains("records are bytes"));
+        assert_eq!(
+            error("compression.gzip.level", "0"),
+            "compression.gzip.level=0: must be -1 or a number from 1 to 9"
+        );
+        assert!(error("compression.lz4.level", "3").contains("only the fast compressor"));
         assert!(error("bootstrap.serverz", "a:1").contains("did you mean bootstrap.servers?"));
         assert!(error("nonsense", "1").contains("there are bootstrap.servers, "));
     }
@@ -194,5 +233,7 @@ mod tests {
         assert_eq!(config.millis("linger.ms"), Duration::from_millis(7));
         assert!(config.bool("enable.idempotence") && !config.is_set("enable.idempotence"));
         assert_eq!(config.text("group.id"), "");
+        let config = ClientConfig::from_pairs([("metadata.recovery.strategy", "NONE")]).unwrap();
+        assert_eq!(config.text("metadata.recovery.strategy"), "none");
     }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use ottla_model::{BrokerEpoch, LeaderEpoch, Offset, TopicPartition, Uuid};
 use thiserror::Error;
 
-pub use meta_properties::{MetaProperties, parse_properties};
+pub use meta_properties::MetaProperties;
 
 pub const RECOVERY_POINT_CHECKPOINT: &str = "recovery-point-offset-checkpoint";
 pub const LOG_START_CHECKPOINT: &str = "log-start-offset-checkpoint";

@@ -7,6 +7,7 @@ mod config_resource;
 mod error_code;
 mod ids;
 mod offset;
+pub mod properties;
 mod uuid;
 
 pub use config_resource::ConfigResourceType;

@@ -25,6 +25,8 @@ pub use properties::{Properties, Property};
 use std::fmt;
 use std::path::Path;
 
+use ottla_model::properties::decode;
+
 /// What a node runs with when no file is given: one node, both roles, reachable from this machine only.
 pub const DEFAULT_PROPERTIES: &str = "\
 node.id=1
@@ -54,7 +56,7 @@ pub fn load(
             let name = path.display().to_string();
             let bytes = std::fs::read(path)
                 .map_err(|error| ServerConfigError::one(format!("cannot read {name}: {error}")))?;
-            Properties::parse(&name, &properties::decode(bytes))?
+            Properties::parse(&name, &decode(bytes))?
         }
     };
     for argument in overrides {

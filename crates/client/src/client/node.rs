@@ -12,12 +12,13 @@ use bytes::Bytes;
 use ottla_model::ErrorCode;
 use ottla_protocol::api::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
 use ottla_protocol::{ApiKey, Decoder, Segment, Str, Versions, decode_response, encode_request};
-use ottla_transport::{Budget, BufferPool, ConnectionLimits, RpcChannel, Tcp};
+use ottla_transport::{Budget, BufferPool, ConnectionLimits, RpcChannel};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::request::{Outgoing, malformed};
+use super::sockets::Sockets;
 use crate::error::{Error, Result};
 use crate::state::backoff::Backoff;
 
@@ -27,7 +28,9 @@ pub(crate) struct Shared {
     pub pool: Arc<BufferPool>,
     pub budget: Arc<Budget>,
     pub limits: ConnectionLimits,
-    pub setup_timeout: Duration,
+    pub sockets: Sockets,
+    /// How long making a connection may take, by failures in a row.
+    pub setup: Backoff,
     pub request_timeout: Duration,
     pub reconnect: Backoff,
     pub idle_max: Option<Duration>,
@@ -108,7 +111,7 @@ impl NodeTask {
     async fn run(mut self) {
         let mut failures = 0;
         while let Some(first) = self.requests.recv().await {
-            match self.connect().await {
+            match self.connect(failures).await {
                 Ok((channel, peer)) => {
                     failures = 0;
                     *self.state.failure.lock() = None;
@@ -161,12 +164,12 @@ impl NodeTask {
         }
     }
 
-    async fn connect(&self) -> Result<(RpcChannel, ApiVersionsResponse)> {
-        let timeout = self.shared.setup_timeout;
+    async fn connect(&self, failures: u32) -> Result<(RpcChannel, ApiVersionsResponse)> {
+        let timeout = self.shared.setup.delay(failures, (self.shared.random)());
         let deadline = Instant::now() + timeout;
         let (pool, budget) = (Arc::clone(&self.shared.pool), Arc::clone(&self.shared.budget));
-        let channel =
-            RpcChannel::connect(&Tcp, &self.host, self.port, timeout, self.shared.limits, pool, budget);
+        let (sockets, limits) = (&self.shared.sockets, self.shared.limits);
+        let channel = RpcChannel::connect(sockets, &self.host, self.port, timeout, limits, pool, budget);
         let mut channel = channel.await.map_err(|error| match error.kind() {
             std::io::ErrorKind::TimedOut => {
                 self.disconnected(format_args!("not connected within {} ms", timeout.as_millis()))

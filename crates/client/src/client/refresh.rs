@@ -196,7 +196,7 @@ async fn fetch(inner: &Inner, request: MetadataRequest, all: bool) -> Result<()>
     let node = inner.any_node(Lane::Main);
     let call = inner.call(&node, request, CallOptions::default());
     // A node that takes the request and falls silent is noticed by its connection; this is for one that never connects.
-    let limit = inner.shared.setup_timeout + inner.shared.request_timeout;
+    let limit = inner.shared.setup.max() + inner.shared.request_timeout;
     let answer =
         timeout(limit, call).await.map_err(|_| inner.timed_out("a metadata request", limit, None))??;
     if answer.error_code != 0 {

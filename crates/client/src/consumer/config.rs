@@ -51,6 +51,15 @@ impl ConsumerConfig {
                 rack: text("client.rack"),
             })
         };
+        let session = config.int("session.timeout.ms");
+        if group.is_some() && config.int("heartbeat.interval.ms") >= session {
+            return Err(ConfigError::Invalid {
+                name: "heartbeat.interval.ms".into(),
+                value: config.text("heartbeat.interval.ms").into(),
+                allowed: format!("less than session.timeout.ms, which is {session}"),
+            }
+            .into());
+        }
         let reset = config.text("auto.offset.reset");
         let reset = ResetPolicy::parse(reset).ok_or_else(|| ConfigError::Invalid {
             name: "auto.offset.reset".into(),

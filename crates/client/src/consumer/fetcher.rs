@@ -16,7 +16,7 @@ use crate::client::{CallOptions, Lane, Target};
 use crate::error::{Error, Result};
 use crate::state::fetch_session::FetchSession;
 use crate::state::fetched::Fetched;
-use crate::state::metadata::Broker;
+use crate::state::metadata::{Broker, LeaderHint};
 
 /// The last version with names of topics.
 const NAMES_MAX: i16 = 12;
@@ -189,13 +189,13 @@ impl Fetcher {
             let Some(&asked) = asked.get(&partition) else { continue };
             let leader = &data.current_leader;
             if leader.leader_id >= 0 {
-                self.shared.client.leader_hint(
-                    &partition.topic,
-                    partition.partition,
-                    NodeId(leader.leader_id),
-                    LeaderEpoch(leader.leader_epoch),
-                    endpoint(leader.leader_id),
-                );
+                self.shared.client.leader_hint(&LeaderHint {
+                    topic: &partition.topic,
+                    partition: partition.partition,
+                    leader: NodeId(leader.leader_id),
+                    epoch: LeaderEpoch(leader.leader_epoch),
+                    endpoint: endpoint(leader.leader_id),
+                });
             }
             ready |= self.partition_answered(partition, asked, data);
         }

@@ -25,7 +25,7 @@ use crate::client::{Client, Target, random};
 use crate::error::{Error, Result};
 use crate::state::accumulator::PartitionQueue;
 use crate::state::delivery::Appended;
-use crate::state::metadata::{Broker, Metadata};
+use crate::state::metadata::{Broker, LeaderHint, Metadata};
 use crate::state::window::{Verdict, WINDOW_MAX, Window};
 
 /// Versions from here on know topics by their ids only.
@@ -433,8 +433,14 @@ impl Sender {
                 port: node.port as u16,
                 rack: node.rack.as_ref().map(|rack| rack.as_str().into()),
             });
-            let (id, epoch) = (NodeId(leader.leader_id), LeaderEpoch(leader.leader_epoch));
-            self.client.leader_hint(topic, response.index, id, epoch, endpoint);
+            let (leader, epoch) = (NodeId(leader.leader_id), LeaderEpoch(leader.leader_epoch));
+            self.client.leader_hint(&LeaderHint {
+                topic,
+                partition: response.index,
+                leader,
+                epoch,
+                endpoint,
+            });
             // The new leader may be asked at once.
             retry_at = Some(self.shared.now_ms());
         }

@@ -17,6 +17,11 @@ impl Backoff {
         Self { initial, max }
     }
 
+    /// The longest pause, with its jitter.
+    pub fn max(&self) -> Duration {
+        self.max.max(self.initial).mul_f64(1.0 + Self::JITTER)
+    }
+
     /// The pause after so many failures in a row (0: after the first); `random` is in 0..1.
     pub fn delay(&self, failures: u32, random: f64) -> Duration {
         let doubled = self.initial.as_secs_f64() * f64::from(failures.min(62)).exp2();

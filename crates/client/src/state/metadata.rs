@@ -50,6 +50,17 @@ impl Default for PartitionMetadata {
     }
 }
 
+/// What an answer said of a partition's new leader (KIP-951).
+#[derive(Clone, Debug)]
+pub struct LeaderHint<'a> {
+    pub topic: &'a str,
+    pub partition: i32,
+    pub leader: NodeId,
+    pub epoch: LeaderEpoch,
+    /// Where it listens, if the answer said so.
+    pub endpoint: Option<Broker>,
+}
+
 /// A snapshot of the cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata {
@@ -107,14 +118,8 @@ impl Metadata {
 
     /// The snapshot after a broker has named the new leader of a partition (KIP-951); `None` if that is no news.
     #[must_use]
-    pub fn with_leader(
-        &self,
-        topic: &str,
-        partition: i32,
-        leader: NodeId,
-        epoch: LeaderEpoch,
-        endpoint: Option<Broker>,
-    ) -> Option<Self> {
+    pub fn with_leader(&self, hint: &LeaderHint<'_>) -> Option<Self> {
+        let LeaderHint { topic, partition, leader, epoch, ref endpoint } = *hint;
         let known = self.partition(topic, partition)?;
         let reachable = endpoint.is_some() || self.brokers.contains_key(&leader);
         if epoch <= known.leader_epoch || !leader.is_some() || !reachable {
@@ -127,7 +132,7 @@ impl Metadata {
         partition.leader_epoch = epoch;
         partition.error = None;
         if let Some(endpoint) = endpoint {
-            next.brokers.insert(leader, endpoint);
+            next.brokers.insert(leader, endpoint.clone());
         }
         Some(next)
     }
@@ -231,11 +236,18 @@ mod tests {
     #[test]
     fn a_named_leader_counts_if_it_is_newer_and_reachable() {
         let metadata = Metadata::default().updated(&answer(7, 5, 1), None);
-        assert_eq!(metadata.with_leader("t", 0, NodeId(2), LeaderEpoch(5), None), None);
-        assert_eq!(metadata.with_leader("t", 0, NodeId(3), LeaderEpoch(6), None), None);
-        assert_eq!(metadata.with_leader("t", 1, NodeId(2), LeaderEpoch(6), None), None);
+        let hint = |partition, leader, epoch, endpoint| LeaderHint {
+            topic: "t",
+            partition,
+            leader: NodeId(leader),
+            epoch: LeaderEpoch(epoch),
+            endpoint,
+        };
+        assert_eq!(metadata.with_leader(&hint(0, 2, 5, None)), None);
+        assert_eq!(metadata.with_leader(&hint(0, 3, 6, None)), None);
+        assert_eq!(metadata.with_leader(&hint(1, 2, 6, None)), None);
         let endpoint = Broker { id: NodeId(3), host: "new".into(), port: 1, rack: None };
-        let next = metadata.with_leader("t", 0, NodeId(3), LeaderEpoch(6), Some(endpoint)).unwrap();
+        let next = metadata.with_leader(&hint(0, 3, 6, Some(endpoint))).unwrap();
         assert_eq!(leader(&next), (3, 6));
         assert_eq!(&*next.broker(NodeId(3)).unwrap().host, "new");
         assert_eq!(leader(&next.updated(&answer(7, 5, 1), None)), (3, 6));

@@ -282,11 +282,10 @@ fn members_share_the_partitions_through_every_assignor() {
     (0..4).for_each(|partition| topic.fill(partition, 0, 5, Codec::None));
     for strategy in ["range", "roundrobin", "sticky", "cooperative-sticky"] {
         let told = Told::default();
-        let member = |instance: &str| {
+        let member = || {
             let pairs = [
                 ("group.id", strategy),
                 ("partition.assignment.strategy", strategy),
-                ("group.instance.id", instance),
                 ("enable.auto.commit", "false"),
                 ("heartbeat.interval.ms", "50"),
             ];
@@ -295,12 +294,12 @@ fn members_share_the_partitions_through_every_assignor() {
             consumer.subscribe(["t"]).unwrap();
             consumer
         };
-        let mut first = member("");
+        let mut first = member();
         let mut all = settle(&mut [&mut first]);
         while all.len() < 20 {
             all.extend(block_on(first.poll(POLL)).unwrap().iter().map(|r| (r.partition(), r.offset().0)));
         }
-        let mut second = member("");
+        let mut second = member();
         let again = settle(&mut [&mut first, &mut second]);
         assert_eq!(again, [], "{strategy}: what was committed is not read again");
         let mut told = std::mem::take(&mut *told.0.lock());

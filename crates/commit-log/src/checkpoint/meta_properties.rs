@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ottla_model::{NodeId, Uuid};
+use ottla_model::{NodeId, Uuid, properties};
 
 use super::{CheckpointError, malformed};
 
@@ -17,7 +17,9 @@ pub struct MetaProperties {
 
 impl MetaProperties {
     pub fn parse(text: &str) -> Result<Self, CheckpointError> {
-        let properties = parse_properties(text);
+        let properties = properties::parse(text).or_else(|error| malformed(error.line, "broken escape"))?;
+        let properties: BTreeMap<_, _> =
+            properties.into_iter().map(|property| (property.name, property.value)).collect();
         let version: i32 = match properties.get("version") {
             None => 0,
             Some(version) => version.trim().parse().or_else(|_| malformed(0, "version is not a number"))?,
@@ -59,70 +61,6 @@ impl MetaProperties {
     }
 }
 
-/// Java `.properties` text: `#` and `!` comments, `=`, `:` or blanks between key and value, `\` escapes, continued
-/// lines. A later key replaces an earlier one.
-pub fn parse_properties(text: &str) -> BTreeMap<String, String> {
-    let mut properties = BTreeMap::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        let line = line.trim_start();
-        if line.is_empty() || line.starts_with(['#', '!']) {
-            continue;
-        }
-        let mut logical = line.to_owned();
-        while logical.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1 {
-            logical.pop();
-            match lines.next() {
-                Some(next) => logical.push_str(next.trim_start()),
-                None => break,
-            }
-        }
-        let (key, value) = split_property(&logical);
-        properties.insert(unescape(key), unescape(value));
-    }
-    properties
-}
-
-fn split_property(line: &str) -> (&str, &str) {
-    let mut escaped = false;
-    for (at, c) in line.char_indices() {
-        if escaped {
-            escaped = false;
-        } else if c == '\\' {
-            escaped = true;
-        } else if matches!(c, '=' | ':' | ' ' | '\t') {
-            let mut value = line[at..].trim_start_matches([' ', '\t']);
-            value = value.strip_prefix(['=', ':']).unwrap_or(value);
-            return (&line[..at], value.trim_start_matches([' ', '\t']));
-        }
-    }
-    (line, "")
-}
-
-fn unescape(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        if c != '\\' {
-            plain.push(c);
-            continue;
-        }
-        match chars.next() {
-            Some('n') => plain.push('\n'),
-            Some('t') => plain.push('\t'),
-            Some('r') => plain.push('\r'),
-            Some('f') => plain.push('\x0c'),
-            Some('u') => {
-                let digits: String = chars.by_ref().take(4).collect();
-                plain.extend(u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32));
-            }
-            Some(other) => plain.push(other),
-            None => {}
-        }
-    }
-    plain
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,12 +76,5 @@ mod tests {
         MetaProperties::parse("version=1\nnode.id=1\ncluster.id=x\ndirectory.id=AAAAAAAAAAAAAAAAAAAAAA\n")
             .unwrap_err();
         assert_eq!(MetaProperties::parse("broker.id: 7\ncluster.id x\n").unwrap().node_id, NodeId(7));
-    }
-
-    #[test]
-    fn properties_continue_and_escape() {
-        let properties = parse_properties("! no\na\\=b : c\\\n   d\\u0041\n e\n");
-        assert_eq!(properties["a=b"], "c".to_owned() + "dA");
-        assert_eq!(properties["e"], "");
     }
 }

@@ -5,7 +5,9 @@
 
 use std::path::{Component, Path};
 
-use super::properties::{self, Properties, Property};
+use ottla_model::properties::decode;
+
+use super::properties::{Properties, Property};
 
 enum Provider<'a> {
     /// `org.apache.kafka.common.config.provider.EnvVarConfigProvider`
@@ -100,7 +102,7 @@ impl Provider<'_> {
             }
             Self::File { allowed } => {
                 let (path, key) = with_path()?;
-                let text = properties::decode(read(path, *allowed)?);
+                let text = decode(read(path, *allowed)?);
                 let file = Properties::parse(path, &text).map_err(|error| error.to_string())?;
                 file.value(key).map(str::to_owned).ok_or_else(|| format!("{path} has no {key}"))
             }
@@ -109,7 +111,7 @@ impl Provider<'_> {
                 if key.contains('/') {
                     return Err(format!("{key} is not the name of a file"));
                 }
-                Ok(properties::decode(read(&format!("{path}/{key}"), *allowed)?))
+                Ok(decode(read(&format!("{path}/{key}"), *allowed)?))
             }
         }
     }
