@@ -1,5 +1,6 @@
 //! What goes wrong on order: faults that wait for requests of a kind, and what they do to them.
 
+mod plain;
 mod refusal;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -91,7 +92,7 @@ impl FaultBuilder {
     /// The request is refused with this error, for all that it names, and not done.
     ///
     /// # Panics
-    /// For requests whose answer has no place for an error that this crate knows.
+    /// For requests whose answer has no place for an error; a node serves none.
     pub fn error(self, code: ErrorCode) -> Fault {
         assert!(refusal::is_known(self.key), "{:?} cannot be refused with an error", self.key);
         self.fault(Action::Error(code))
@@ -200,13 +201,13 @@ impl RequestHook for Faults {
             }),
             // An incremental fetch does not name its partitions: only the first of a session can be told by them.
             None => match asked {
-                Some(Asked::Fetch(fetch))
-                    if fetch.session_epoch > 0
+                Some(fetch)
+                    if fetch.is_incremental()
                         && state.armed.iter().any(|(fault, _)| {
                             fault.filter.key == ApiKey::Fetch && fault.filter.partition.is_some()
                         }) =>
                 {
-                    Some(Asked::Fetch(fetch).refuse_whole(request, ErrorCode::FetchSessionIdNotFound))
+                    Some(fetch.refuse_session(request))
                 }
                 _ => None,
             },

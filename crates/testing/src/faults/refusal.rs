@@ -1,275 +1,372 @@
-//! Answers that refuse a request with an error, for all that the request names.
+//! Answers that refuse a request with an error, for all that the request names. They are made from the descriptions of
+//! the messages: a request as plain data and the schema of its answer tell where errors belong, whatever the key.
 
 use bytes::Bytes;
 use ottla_model::{ErrorCode, Uuid};
-use ottla_protocol::api::create_topics::{CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse};
-use ottla_protocol::api::delete_topics::{DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse};
-use ottla_protocol::api::fetch::{FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
-use ottla_protocol::api::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
-use ottla_protocol::api::heartbeat::HeartbeatResponse;
-use ottla_protocol::api::init_producer_id::InitProducerIdResponse;
-use ottla_protocol::api::join_group::JoinGroupResponse;
-use ottla_protocol::api::leave_group::LeaveGroupResponse;
-use ottla_protocol::api::list_offsets::{
-    ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse,
-};
-use ottla_protocol::api::metadata::{MetadataRequest, MetadataResponse, MetadataResponseTopic};
-use ottla_protocol::api::offset_commit::{
-    OffsetCommitRequest, OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
-};
-use ottla_protocol::api::offset_fetch::{OffsetFetchRequest, OffsetFetchResponse, OffsetFetchResponseGroup};
-use ottla_protocol::api::produce::{
-    PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
-};
-use ottla_protocol::api::sync_group::SyncGroupResponse;
-use ottla_protocol::{ApiKey, Decoder, Message, Segment, encode_response};
+use ottla_protocol::schema::{FieldSchema, StructSchema, Type};
+use ottla_protocol::{ApiKey, Decoder, Encoder, ResponseHeader, Tree};
+use ottla_protocol::{EncodeError, Message};
 use ottla_server::api::{Intervention, RequestContext};
 
-/// Requests whose answer has one error.
-const WITH_ONE_ERROR: &[ApiKey] = &[
-    ApiKey::Heartbeat,
-    ApiKey::InitProducerId,
-    ApiKey::JoinGroup,
-    ApiKey::LeaveGroup,
-    ApiKey::SyncGroup,
-    ApiKey::FindCoordinator,
-    ApiKey::OffsetFetch,
-];
+use super::plain;
 
-/// Requests that name topics or partitions, with an error for each.
-const WITH_ERRORS: &[ApiKey] = &[
-    ApiKey::Produce,
-    ApiKey::Fetch,
-    ApiKey::ListOffsets,
-    ApiKey::OffsetCommit,
-    ApiKey::Metadata,
-    ApiKey::CreateTopics,
-    ApiKey::DeleteTopics,
-];
+/// Requests whose answer's first error is not about what they name: one of a fetch is about its session.
+const PARTS_FIRST: &[ApiKey] = &[ApiKey::Fetch, ApiKey::Metadata];
 
+/// Fields that are -1 beside an error, although zero is their default.
+const UNKNOWN: &[&str] = &["BaseOffset", "HighWatermark", "NodeId", "Port"];
+
+/// Whether the answer has a place for an error.
 pub fn is_known(key: ApiKey) -> bool {
-    WITH_ONE_ERROR.contains(&key) || WITH_ERRORS.contains(&key)
+    let schema = key.response_schema();
+    schema.versions.iter().any(|version| bears_errors(schema.body, version))
 }
 
 /// A request, as far as it matters who is named in it.
-pub enum Asked {
-    Produce(ProduceRequest),
-    Fetch(FetchRequest),
-    ListOffsets(ListOffsetsRequest),
-    OffsetCommit(OffsetCommitRequest),
-    OffsetFetch(OffsetFetchRequest),
-    FindCoordinator(FindCoordinatorRequest),
-    Metadata(MetadataRequest),
-    CreateTopics(CreateTopicsRequest),
-    DeleteTopics(DeleteTopicsRequest),
-    Other,
-}
+pub struct Asked(Tree);
 
 /// `None` for bytes that are no request.
 pub fn decode(key: ApiKey, version: i16, body: Bytes) -> Option<Asked> {
-    fn read<M: Message>(body: Bytes, version: i16, asked: impl FnOnce(M) -> Asked) -> Option<Asked> {
-        M::decode(&mut Decoder::new(body), version).ok().map(asked)
-    }
-    match key {
-        ApiKey::Produce => read(body, version, Asked::Produce),
-        ApiKey::Fetch => read(body, version, Asked::Fetch),
-        ApiKey::ListOffsets => read(body, version, Asked::ListOffsets),
-        ApiKey::OffsetCommit => read(body, version, Asked::OffsetCommit),
-        ApiKey::OffsetFetch => read(body, version, Asked::OffsetFetch),
-        ApiKey::FindCoordinator => read(body, version, Asked::FindCoordinator),
-        ApiKey::Metadata => read(body, version, Asked::Metadata),
-        ApiKey::CreateTopics => read(body, version, Asked::CreateTopics),
-        ApiKey::DeleteTopics => read(body, version, Asked::DeleteTopics),
-        _ => Some(Asked::Other),
-    }
+    let request = key.request_schema().decode(&mut Decoder::new(body), version).ok()?;
+    Some(Asked(request.tree(version)))
 }
 
 impl Asked {
+    /// Whether it is a fetch that names only what has changed since the last one.
+    pub fn is_incremental(&self) -> bool {
+        matches!(plain::field(&self.0, "SessionEpoch"), Some(Tree::Int(1..)))
+    }
+
     /// Whether the request names a partition, by its topic's name or id.
     pub fn names(&self, topic: &str, partition: i32, name_of: &dyn Fn(Uuid) -> Option<String>) -> bool {
-        let is = |name: &str, id: Uuid| name == topic || name_of(id).is_some_and(|name| name == topic);
-        match self {
-            Self::Produce(request) => request.topic_data.iter().any(|named| {
-                is(&named.name, named.topic_id)
-                    && named.partition_data.iter().any(|data| data.index == partition)
-            }),
-            Self::Fetch(request) => request.topics.iter().any(|named| {
-                is(&named.topic, named.topic_id) && named.partitions.iter().any(|p| p.partition == partition)
-            }),
-            Self::ListOffsets(request) => request.topics.iter().any(|named| {
-                named.name == *topic && named.partitions.iter().any(|p| p.partition_index == partition)
-            }),
-            Self::OffsetCommit(request) => request.topics.iter().any(|named| {
-                is(&named.name, named.topic_id)
-                    && named.partitions.iter().any(|p| p.partition_index == partition)
-            }),
-            _ => false,
+        names(&self.0, topic, partition, name_of)
+    }
+
+    /// The answer that refuses it. A producer that wants no answer finds its connection closed, as from a broker, and so
+    /// does who names nothing where only what is named can be refused.
+    pub fn refuse(&self, context: &RequestContext, code: ErrorCode) -> Intervention {
+        let unanswered =
+            context.api_key == ApiKey::Produce && plain::field(&self.0, "Acks") == Some(&Tree::Int(0));
+        match context.api_key {
+            ApiKey::Fetch if self.is_incremental() => self.refuse_session(context),
+            _ if unanswered => Intervention::Close,
+            key => {
+                let refusal = Refusal { version: context.api_version, code };
+                refusal.of_request(key, &self.0).map_or(Intervention::Close, |answer| send(context, &answer))
+            }
         }
     }
 
-    /// The answer that refuses it. A producer that wants no answer finds its connection closed, as from a broker.
-    pub fn refuse(self, context: &RequestContext, code: ErrorCode) -> Intervention {
-        let error_code = code.into();
-        match self {
-            Self::Produce(request) if request.acks == 0 => Intervention::Close,
-            Self::Produce(request) => {
-                let responses = request.topic_data.into_iter().map(|topic| TopicProduceResponse {
-                    name: topic.name,
-                    topic_id: topic.topic_id,
-                    partition_responses: topic
-                        .partition_data
-                        .iter()
-                        .map(|data| PartitionProduceResponse {
-                            index: data.index,
-                            error_code,
-                            base_offset: -1,
-                            log_append_time_ms: -1,
-                            log_start_offset: -1,
-                            ..Default::default()
-                        })
-                        .collect(),
-                });
-                answer(context, &ProduceResponse { responses: responses.collect(), ..Default::default() })
-            }
-            Self::Fetch(request) if request.session_epoch > 0 => {
-                Self::Fetch(request).refuse_whole(context, ErrorCode::FetchSessionIdNotFound)
-            }
-            Self::Fetch(request) => {
-                let responses = request.topics.into_iter().map(|topic| FetchableTopicResponse {
-                    topic: topic.topic,
-                    topic_id: topic.topic_id,
-                    partitions: topic
-                        .partitions
-                        .iter()
-                        .map(|partition| PartitionData {
-                            partition_index: partition.partition,
-                            error_code,
-                            high_watermark: -1,
-                            ..Default::default()
-                        })
-                        .collect(),
-                });
-                answer(context, &FetchResponse { responses: responses.collect(), ..Default::default() })
-            }
-            Self::ListOffsets(request) => {
-                let topics = request.topics.into_iter().map(|topic| ListOffsetsTopicResponse {
-                    name: topic.name,
-                    partitions: topic
-                        .partitions
-                        .iter()
-                        .map(|partition| ListOffsetsPartitionResponse {
-                            partition_index: partition.partition_index,
-                            error_code,
-                            ..Default::default()
-                        })
-                        .collect(),
-                });
-                answer(context, &ListOffsetsResponse { topics: topics.collect(), ..Default::default() })
-            }
-            Self::OffsetCommit(request) => {
-                let topics = request.topics.into_iter().map(|topic| OffsetCommitResponseTopic {
-                    name: topic.name,
-                    topic_id: topic.topic_id,
-                    partitions: topic
-                        .partitions
-                        .iter()
-                        .map(|partition| OffsetCommitResponsePartition {
-                            partition_index: partition.partition_index,
-                            error_code,
-                        })
-                        .collect(),
-                });
-                answer(context, &OffsetCommitResponse { topics: topics.collect(), ..Default::default() })
-            }
-            Self::Metadata(request) => {
-                let topics =
-                    request.topics.unwrap_or_default().into_iter().map(|topic| MetadataResponseTopic {
-                        error_code,
-                        name: topic.name.or_else(|| Some("".into())),
-                        topic_id: topic.topic_id,
-                        ..Default::default()
-                    });
-                answer(context, &MetadataResponse { topics: topics.collect(), ..Default::default() })
-            }
-            Self::CreateTopics(request) => {
-                let topics = request.topics.into_iter().map(|topic| CreatableTopicResult {
-                    name: topic.name,
-                    error_code,
-                    ..Default::default()
-                });
-                answer(context, &CreateTopicsResponse { topics: topics.collect(), ..Default::default() })
-            }
-            Self::DeleteTopics(request) => {
-                let named = request.topics.into_iter().map(|topic| (topic.name, topic.topic_id));
-                let named = named.chain(request.topic_names.into_iter().map(|name| (Some(name), Uuid::ZERO)));
-                let responses = named.map(|(name, topic_id)| DeletableTopicResult {
-                    name,
-                    topic_id,
-                    error_code,
-                    error_message: None,
-                });
-                answer(
-                    context,
-                    &DeleteTopicsResponse { responses: responses.collect(), ..Default::default() },
-                )
-            }
-            other => other.refuse_whole(context, code),
-        }
-    }
-
-    /// An answer with one error.
-    pub fn refuse_whole(self, context: &RequestContext, code: ErrorCode) -> Intervention {
-        let error_code = code.into();
-        match self {
-            Self::Fetch(_) => answer(context, &FetchResponse { error_code, ..Default::default() }),
-            Self::FindCoordinator(request) => {
-                let coordinators = request.coordinator_keys.into_iter().map(|key| Coordinator {
-                    key,
-                    node_id: -1,
-                    port: -1,
-                    error_code,
-                    ..Default::default()
-                });
-                let coordinators = coordinators.collect();
-                let response = FindCoordinatorResponse {
-                    error_code: if context.api_version < 4 { error_code } else { 0 },
-                    coordinators,
-                    ..Default::default()
-                };
-                answer(context, &response)
-            }
-            Self::OffsetFetch(request) => {
-                let groups = request.groups.into_iter().map(|group| OffsetFetchResponseGroup {
-                    group_id: group.group_id,
-                    error_code,
-                    ..Default::default()
-                });
-                let groups = groups.collect();
-                let error_code = if context.api_version < 8 { error_code } else { 0 };
-                answer(context, &OffsetFetchResponse { groups, error_code, ..Default::default() })
-            }
-            _ => match context.api_key {
-                ApiKey::Heartbeat => answer(context, &HeartbeatResponse { error_code, ..Default::default() }),
-                ApiKey::InitProducerId => {
-                    answer(context, &InitProducerIdResponse { error_code, ..Default::default() })
-                }
-                ApiKey::JoinGroup => answer(context, &JoinGroupResponse { error_code, ..Default::default() }),
-                ApiKey::LeaveGroup => {
-                    answer(context, &LeaveGroupResponse { error_code, ..Default::default() })
-                }
-                ApiKey::SyncGroup => answer(context, &SyncGroupResponse { error_code, ..Default::default() }),
-                _ => Intervention::Close,
-            },
-        }
+    /// The answer to a fetch that ends its session: the next one names all of its partitions.
+    pub fn refuse_session(&self, context: &RequestContext) -> Intervention {
+        let refusal = Refusal { version: context.api_version, code: ErrorCode::FetchSessionIdNotFound };
+        send(context, &refusal.of_struct(ApiKey::Fetch.response_schema().body, &self.0))
     }
 }
 
-fn answer<M: Message>(context: &RequestContext, response: &M) -> Intervention {
-    let encoded = encode_response(context.api_key, context.api_version, context.correlation_id, response);
-    let segments = encoded.expect("an answer of errors can be encoded");
-    let bytes = segments.iter().filter_map(|segment| match segment {
-        Segment::Bytes(bytes) => Some(&bytes[..]),
-        Segment::External { .. } => None,
+struct Refusal {
+    version: i16,
+    code: ErrorCode,
+}
+
+impl Refusal {
+    /// The fields of an answer that are not their defaults; `None` if there is no place for the error.
+    fn of_request(&self, key: ApiKey, asked: &Tree) -> Option<Tree> {
+        let schema = key.response_schema().body;
+        let whole = self.present(schema).any(is_error);
+        let parts =
+            || Some(self.of_parts(schema, asked)).filter(|answer| *answer != Tree::Struct(Vec::new()));
+        match PARTS_FIRST.contains(&key) {
+            true => parts().or_else(|| whole.then(|| self.of_struct(schema, asked))),
+            false if whole => Some(self.of_struct(schema, asked)),
+            false => parts(),
+        }
+    }
+
+    /// A struct with an error of its own, or else with those of its parts.
+    fn of_struct(&self, schema: &StructSchema, named: &Tree) -> Tree {
+        if !self.present(schema).any(is_error) {
+            return self.of_parts(schema, named);
+        }
+        let fields = self.present(schema).filter_map(|field| {
+            let value = match field.ty {
+                _ if is_error(field) => Tree::Int(i16::from(self.code).into()),
+                _ if UNKNOWN.contains(&field.name) => Tree::Int(-1),
+                // What the request names by several things, such as a user and a client.
+                Type::Array(Type::Struct(part)) => {
+                    let parts = self.named_as(part, named);
+                    let whole =
+                        |value: &Tree| self.present(part).all(|field| identity_in(field, value).is_some());
+                    let same = !parts.is_empty() && parts.iter().all(whole);
+                    Tree::Array(same.then_some(parts)?)
+                }
+                _ => identity_in(field, named)?.clone(),
+            };
+            Some((field.name, value))
+        });
+        Tree::Struct(fields.collect())
+    }
+
+    /// What a struct calls itself, and its parts that bear errors, as far as they are named.
+    fn of_parts(&self, schema: &StructSchema, named: &Tree) -> Tree {
+        let fields = self.present(schema).filter_map(|field| {
+            let value = match field.ty {
+                Type::Array(Type::Struct(part)) if bears_errors(part, self.version) => {
+                    let mut parts = self.named_as(part, named);
+                    if parts.is_empty() {
+                        // Answers without names stand in the order of what was asked.
+                        parts = first_array(named).to_vec();
+                    }
+                    let refused = parts.iter().map(|named| self.of_struct(part, named)).collect();
+                    Tree::Array(Some(refused).filter(|parts: &Vec<_>| !parts.is_empty())?)
+                }
+                _ => identity_in(field, named)?.clone(),
+            };
+            Some((field.name, value))
+        });
+        Tree::Struct(fields.collect())
+    }
+
+    fn present<'a>(&self, schema: &'a StructSchema) -> impl Iterator<Item = &'a FieldSchema> + use<'a> {
+        let version = self.version;
+        schema.fields.iter().filter(move |field| field.versions.contains(version) && field.tag.is_none())
+    }
+
+    /// What the request names as a part of the answer does: the elements of its first array that share a name with it,
+    /// those within several others included. Plain elements become structs with the array's name.
+    fn named_as(&self, part: &StructSchema, named: &Tree) -> Vec<Tree> {
+        let arrays = plain::fields(named).iter().filter_map(|(name, value)| match value {
+            Tree::Array(elements) => Some((*name, elements)),
+            _ => None,
+        });
+        for (name, elements) in arrays {
+            let elements: Vec<_> = elements.iter().map(|element| as_struct(name, element)).collect();
+            let shares =
+                |element: &Tree| self.present(part).any(|field| identity_in(field, element).is_some());
+            if elements.iter().any(shares) {
+                return elements;
+            }
+            let within: Vec<_> = elements.iter().flat_map(|element| self.named_as(part, element)).collect();
+            if !within.is_empty() {
+                return within;
+            }
+        }
+        Vec::new()
+    }
+}
+
+fn is_error(field: &FieldSchema) -> bool {
+    ["ErrorCode", "PartitionErrorCode"].contains(&field.name)
+}
+
+fn bears_errors(schema: &StructSchema, version: i16) -> bool {
+    schema.fields.iter().filter(|field| field.versions.contains(version)).any(|field| match field.ty {
+        Type::Array(Type::Struct(part)) => bears_errors(part, version),
+        _ => is_error(field),
+    })
+}
+
+/// One word for what requests and answers call by several.
+fn identity(name: &str) -> &str {
+    match name {
+        "Partition" | "PartitionIndex" | "PartitionId" | "Index" | "Partitions" | "PartitionIndexes" => {
+            "Partition"
+        }
+        "Name" | "Topic" | "TopicName" | "TopicNames" => "Topic",
+        "Groups" | "GroupsNames" | "GroupIds" => "GroupId",
+        "TransactionalIds" => "TransactionalId",
+        "CoordinatorKeys" => "Key",
+        name => name,
+    }
+}
+
+/// The value by which the request names what this field of an answer names.
+fn identity_in<'a>(field: &FieldSchema, named: &'a Tree) -> Option<&'a Tree> {
+    let wanted = identity(field.name);
+    let names = match field.ty {
+        Type::String | Type::Uuid => true,
+        Type::Int8 | Type::Int32 => ["Partition", "ResourceType"].contains(&wanted),
+        _ => false,
+    };
+    let same = plain::fields(named).iter().filter(|(name, _)| names && identity(name) == wanted);
+    same.map(|(_, value)| value).find(|value| !matches!(value, Tree::Array(_)))
+}
+
+fn first_array(named: &Tree) -> &[Tree] {
+    let arrays = plain::fields(named).iter().filter_map(|(_, value)| match value {
+        Tree::Array(elements) => Some(&elements[..]),
+        _ => None,
     });
-    Intervention::Answer(Bytes::from(bytes.collect::<Vec<_>>().concat()).split_off(size_of::<i32>()))
+    arrays.into_iter().next().unwrap_or_default()
+}
+
+fn as_struct(name: &'static str, element: &Tree) -> Tree {
+    match element {
+        Tree::Struct(_) => element.clone(),
+        plain => Tree::Struct(vec![(name, plain.clone())]),
+    }
+}
+
+fn names(named: &Tree, topic: &str, partition: i32, name_of: &dyn Fn(Uuid) -> Option<String>) -> bool {
+    let is_topic = |(name, value): &(&str, Tree)| match value {
+        Tree::String(text) => identity(name) == "Topic" && **text == *topic,
+        Tree::Uuid(id) => *name == "TopicId" && name_of(*id).is_some_and(|name| name == topic),
+        _ => false,
+    };
+    let is_partition = |element: &Tree| {
+        let is = |(name, value): &(&str, Tree)| {
+            identity(name) == "Partition" && *value == Tree::Int(partition.into())
+        };
+        plain::fields(element).iter().any(is)
+    };
+    let fields = plain::fields(named);
+    let found = fields.iter().any(is_topic);
+    fields.iter().any(|(name, value)| match value {
+        // A fetch names there what it does not ask for any more.
+        Tree::Array(elements) if *name != "ForgottenTopicsData" => elements.iter().any(|element| {
+            let element = as_struct(name, element);
+            found && is_partition(&element) || names(&element, topic, partition, name_of)
+        }),
+        _ => false,
+    })
+}
+
+fn send(context: &RequestContext, answer: &Tree) -> Intervention {
+    let encoded = encode(context.api_key, context.api_version, context.correlation_id, answer);
+    Intervention::Answer(encoded.expect("an answer of errors can be encoded"))
+}
+
+/// Header and body of an answer, without the frame's length.
+fn encode(key: ApiKey, version: i16, correlation_id: i32, answer: &Tree) -> Result<Bytes, EncodeError> {
+    let schema = key.response_schema();
+    let mut e = Encoder::new();
+    ResponseHeader { correlation_id }.encode(&mut e, key.response_header_version(version))?;
+    plain::encode(&mut e, schema, answer, version)?;
+    e.finish_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A request of each key in each version, with one element in each array, is refused with an answer that can be
+    /// decoded, has the error, and names what the request named.
+    #[test]
+    fn every_request_can_be_refused() {
+        let code = ErrorCode::NotController;
+        for key in ApiKey::ALL.iter().copied().filter(|key| !key.stable_versions().is_empty()) {
+            assert!(is_known(key), "{key:?}");
+            for version in key.stable_versions().iter() {
+                let mut e = Encoder::new();
+                let schema = key.request_schema();
+                plain::encode(&mut e, schema, &sample(schema.body, version), version).unwrap();
+                let asked = decode(key, version, e.finish_bytes().unwrap()).expect("a request");
+                let answer = (Refusal { version, code }).of_request(key, &asked.0);
+                let answer = answer.unwrap_or_else(|| panic!("{key:?} {version} is not refused"));
+                let mut d = Decoder::new(encode(key, version, 7, &answer).unwrap());
+                let header = ResponseHeader::decode(&mut d, key.response_header_version(version)).unwrap();
+                assert_eq!(header.correlation_id, 7);
+                let decoded = key.response_schema().decode(&mut d, version).unwrap();
+                d.finish().unwrap_or_else(|error| panic!("{key:?} {version}: {error}"));
+                let text = decoded.tree(version).to_string();
+                assert!(text.contains(&format!("ErrorCode\":{}", code.code())), "{key:?} {version}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn answers_name_what_was_named() {
+        let refused = |key: ApiKey, version| {
+            let asked = sample(key.request_schema().body, version);
+            (Refusal { version, code: ErrorCode::NotController }).of_request(key, &asked).unwrap().to_string()
+        };
+        let answers = [
+            (
+                ApiKey::Produce,
+                9,
+                r#"{"Responses":[{"Name":"Name","PartitionResponses":[{"Index":5,"ErrorCode":41,"BaseOffset":-1}]}]}"#,
+            ),
+            (
+                ApiKey::Fetch,
+                12,
+                r#"{"Responses":[{"Topic":"Topic","Partitions":[{"PartitionIndex":5,"ErrorCode":41,"HighWatermark":-1}]}]}"#,
+            ),
+            (
+                ApiKey::Metadata,
+                12,
+                r#"{"Topics":[{"ErrorCode":41,"Name":"Name","TopicId":"AAAAAAAAAAAAAAAAAAAABw"}]}"#,
+            ),
+            (ApiKey::DeleteTopics, 5, r#"{"Responses":[{"Name":"TopicNames","ErrorCode":41}]}"#),
+            (ApiKey::DeleteGroups, 2, r#"{"Results":[{"GroupId":"GroupsNames","ErrorCode":41}]}"#),
+            (ApiKey::FindCoordinator, 2, r#"{"ErrorCode":41,"NodeId":-1,"Port":-1}"#),
+            (
+                ApiKey::FindCoordinator,
+                4,
+                r#"{"Coordinators":[{"Key":"CoordinatorKeys","NodeId":-1,"Port":-1,"ErrorCode":41}]}"#,
+            ),
+            (ApiKey::OffsetFetch, 8, r#"{"Groups":[{"GroupId":"GroupId","ErrorCode":41}]}"#),
+            (
+                ApiKey::AlterReplicaLogDirs,
+                2,
+                r#"{"Results":[{"TopicName":"Name","Partitions":[{"PartitionIndex":5,"ErrorCode":41}]}]}"#,
+            ),
+            (
+                ApiKey::IncrementalAlterConfigs,
+                1,
+                r#"{"Responses":[{"ErrorCode":41,"ResourceType":5,"ResourceName":"ResourceName"}]}"#,
+            ),
+            (
+                ApiKey::AlterClientQuotas,
+                1,
+                r#"{"Entries":[{"ErrorCode":41,"Entity":[{"EntityType":"EntityType","EntityName":"EntityName"}]}]}"#,
+            ),
+            (ApiKey::ElectLeaders, 2, r#"{"ErrorCode":41}"#),
+        ];
+        for (key, version, answer) in answers {
+            assert_eq!(refused(key, version), answer, "{key:?} {version}");
+        }
+    }
+
+    #[test]
+    fn partitions_are_named_by_topics_and_ids() {
+        let name_of = |id: Uuid| {
+            (id == Uuid([&[0; 15][..], &[7]].concat().try_into().unwrap())).then(|| "by id".to_owned())
+        };
+        let asked = |key: ApiKey, version| Asked(sample(key.request_schema().body, version));
+        for (key, version, topic) in [
+            (ApiKey::Produce, 9, "Name"),
+            (ApiKey::Produce, 13, "by id"),
+            (ApiKey::Fetch, 17, "by id"),
+            (ApiKey::ListOffsets, 7, "Name"),
+            (ApiKey::DescribeProducers, 0, "Name"),
+            (ApiKey::ElectLeaders, 2, "Topic"),
+        ] {
+            let asked = asked(key, version);
+            assert!(asked.names(topic, 5, &name_of), "{key:?}");
+            assert!(!asked.names(topic, 6, &name_of) && !asked.names("other", 5, &name_of), "{key:?}");
+        }
+        assert!(!asked(ApiKey::Heartbeat, 4).names("Name", 5, &name_of));
+    }
+
+    /// One element in each array; strings are the names of their fields, numbers are 5, ids end with 7.
+    fn sample(schema: &StructSchema, version: i16) -> Tree {
+        fn value(name: &'static str, ty: Type, version: i16) -> Tree {
+            match ty {
+                Type::Bool => Tree::Bool(true),
+                Type::Float64 => Tree::Float(5.0),
+                Type::Uuid => {
+                    let mut id = [0; 16];
+                    id[15] = 7;
+                    Tree::Uuid(Uuid(id))
+                }
+                Type::String => Tree::String(name.into()),
+                Type::Bytes | Type::Records => Tree::Bytes(Bytes::new()),
+                Type::Array(element) => Tree::Array(vec![value(name, *element, version)]),
+                Type::Struct(schema) => sample(schema, version),
+                _ => Tree::Int(5),
+            }
+        }
+        let present = schema.fields.iter().filter(|field| field.versions.contains(version));
+        Tree::Struct(present.map(|field| (field.name, value(field.name, field.ty, version))).collect())
+    }
 }

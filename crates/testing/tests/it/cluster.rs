@@ -12,7 +12,7 @@ async fn three_brokers_replicate_and_outlive_one_of_them() {
     println!("three brokers in {:?}", began.elapsed());
     assert_eq!(cluster.bootstrap_servers().split(',').count(), 3);
     let mut wire = Wire::to(cluster.broker(1));
-    wire.create_topic("t", 3, &[]);
+    wire.create_topic("t", 3);
     let now = cluster.broker(1).clock().now();
     // The controller has answered; the broker that is asked hears of the topic a moment later.
     let leader = loop {

@@ -2,6 +2,7 @@ use std::time::{Duration, Instant};
 
 use ottla_model::ErrorCode;
 use ottla_protocol::ApiKey;
+use ottla_protocol::api::describe_groups::DescribeGroupsRequest;
 use ottla_protocol::api::heartbeat::HeartbeatRequest;
 use ottla_testing::{Fault, TestBroker};
 
@@ -11,8 +12,8 @@ use crate::wire::Wire;
 async fn errors_come_as_often_as_asked_for_the_partitions_asked_for() {
     let broker = TestBroker::start().await;
     let mut wire = Wire::to(&broker);
-    wire.create_topic("t", 1, &[]);
-    wire.create_topic("other", 1, &[]);
+    wire.create_topic("t", 1);
+    wire.create_topic("other", 1);
     let now = broker.clock().now();
     let fault = Fault::on(ApiKey::Produce).partition("t", 0).after(1).times(2);
     let armed = broker.inject(fault.error(ErrorCode::NotLeaderOrFollower));
@@ -30,6 +31,12 @@ async fn errors_come_as_often_as_asked_for_the_partitions_asked_for() {
     broker.inject(Fault::on(ApiKey::Heartbeat).error(ErrorCode::RebalanceInProgress));
     let answer = wire.ask(4, &HeartbeatRequest { group_id: "g".into(), ..Default::default() }).unwrap();
     assert_eq!(answer.error_code, ErrorCode::RebalanceInProgress.code());
+    broker.inject(Fault::on(ApiKey::DescribeGroups).error(ErrorCode::CoordinatorLoadInProgress));
+    let request = DescribeGroupsRequest { groups: vec!["a".into(), "b".into()], ..Default::default() };
+    let answer = wire.ask(5, &request).unwrap();
+    let refused: Vec<_> = answer.groups.iter().map(|group| (&*group.group_id, group.error_code)).collect();
+    let code = ErrorCode::CoordinatorLoadInProgress.code();
+    assert_eq!(refused, [("a", code), ("b", code)]);
     broker.heal();
     assert_eq!(wire.fetch("t", 0).unwrap().unwrap().1, 2);
 }
@@ -38,7 +45,7 @@ async fn errors_come_as_often_as_asked_for_the_partitions_asked_for() {
 async fn requests_are_delayed_dropped_and_done_without_an_answer() {
     let broker = TestBroker::start().await;
     let mut wire = Wire::to(&broker);
-    wire.create_topic("t", 1, &[]);
+    wire.create_topic("t", 1);
     let now = broker.clock().now();
     let delay = Duration::from_millis(50);
     broker.inject(Fault::on(ApiKey::Produce).times(1).delay(delay));
@@ -61,7 +68,7 @@ async fn requests_are_delayed_dropped_and_done_without_an_answer() {
 async fn a_request_kills_the_broker() {
     let mut broker = TestBroker::start().await;
     let mut wire = Wire::to(&broker);
-    wire.create_topic("t", 1, &[]);
+    wire.create_topic("t", 1);
     let now = broker.clock().now();
     broker.inject(Fault::on(ApiKey::Produce).times(1).kill_broker());
     assert!(wire.produce("t", now, "never seen").is_err());

@@ -12,7 +12,7 @@ async fn it_starts_at_once_and_keeps_what_it_was_given_over_kills_and_stops() {
         let mut broker = builder.start().await;
         let address = broker.address();
         let mut wire = Wire::to(&broker);
-        wire.create_topic("t", 1, &[]);
+        wire.create_topic("t", 1);
         let now = broker.clock().now();
         assert_eq!(wire.produce("t", now, "a").unwrap(), Ok(0));
         broker.kill().await;
@@ -45,14 +45,15 @@ async fn starting_takes_milliseconds() {
 
 #[tokio::test]
 async fn records_expire_when_the_clock_says_so() {
-    let broker = TestBroker::builder().property("log.retention.check.interval.ms", 1000).start().await;
-    let mut wire = Wire::to(&broker);
     // The second record is of another segment, so the first one's can go.
-    wire.create_topic(
-        "t",
-        1,
-        &[("retention.ms", "3600000"), ("segment.ms", "60000"), ("file.delete.delay.ms", "0")],
-    );
+    let builder = TestBroker::builder()
+        .property("log.retention.check.interval.ms", 1000)
+        .property("log.retention.ms", 3_600_000)
+        .property("log.roll.ms", 60_000)
+        .property("log.segment.delete.delay.ms", 0);
+    let broker = builder.start().await;
+    let mut wire = Wire::to(&broker);
+    wire.create_topic("t", 1);
     let hour = 3_600_000;
     let now = broker.clock().now();
     assert_eq!(wire.produce("t", now, "old").unwrap(), Ok(0));

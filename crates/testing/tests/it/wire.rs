@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use bytes::Bytes;
 use ottla_model::{ErrorCode, Millis};
-use ottla_protocol::api::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
+use ottla_protocol::api::create_topics::{CreatableTopic, CreateTopicsRequest};
 use ottla_protocol::api::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_protocol::api::metadata::{MetadataRequest, MetadataRequestTopic};
 use ottla_protocol::api::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
@@ -36,18 +36,11 @@ impl Wire {
         Ok(answer)
     }
 
-    pub fn create_topic(&mut self, name: &str, replicas: i16, configs: &[(&str, &str)]) {
+    pub fn create_topic(&mut self, name: &str, replicas: i16) {
         let topic = CreatableTopic {
             name: name.into(),
             num_partitions: 1,
             replication_factor: replicas,
-            configs: configs
-                .iter()
-                .map(|(name, value)| CreatableTopicConfig {
-                    name: (*name).into(),
-                    value: Some((*value).into()),
-                })
-                .collect(),
             ..Default::default()
         };
         let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
