@@ -49,7 +49,7 @@ use producer_ids::ProducerIds;
 use replica_fetchers::ReplicaFetchers;
 use replica_sessions::ReplicaSessions;
 use replication_quota::ReplicationQuotas;
-use shard::Shard;
+use shard::{Shard, ShardState};
 use syncer::Syncer;
 use table::PartitionTable;
 use waiters::HighWatermarkNews;
@@ -214,6 +214,15 @@ impl Broker {
             crate::api::create_topics::create_automatically(&broker, names.clone()).await;
             broker.being_created.lock().retain(|name| !names.contains(name));
         });
+    }
+}
+
+/// A shard's partitions know their shard: they end with the broker, and with them the locks of its directories.
+impl Drop for Broker {
+    fn drop(&mut self) {
+        for shard in &self.shards {
+            shard.submit(ShardState::forget);
+        }
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ottla_commit_log::disk::CrashImage;
 use ottla_commit_log::{Disk, RealDisk, SimDisk};
 use ottla_server::config::{self, ServerConfig, ServerConfigError};
 use ottla_server::environment::Environment;
@@ -39,8 +38,8 @@ pub enum StartError {
 #[derive(Debug)]
 enum Home {
     Memory(SimDisk),
-    /// Removed with the broker. The number counts its lives.
-    Temporary(TempDir, u32),
+    /// Removed with the broker.
+    Temporary(TempDir),
 }
 
 /// What a broker is started with.
@@ -109,7 +108,7 @@ impl TestBrokerBuilder {
 
     /// Keeps its files in a temporary directory instead of in memory.
     pub fn on_disk(mut self) -> Self {
-        self.home = Home::Temporary(tempfile::tempdir().expect("create a temporary directory"), 0);
+        self.home = Home::Temporary(tempfile::tempdir().expect("create a temporary directory"));
         self
     }
 
@@ -166,27 +165,14 @@ impl Home {
     fn log_dir(&self) -> PathBuf {
         match self {
             Self::Memory(_) => "/memory".into(),
-            Self::Temporary(dir, life) => dir.path().join(format!("data-{life}")),
+            Self::Temporary(dir) => dir.path().join("data"),
         }
-    }
-
-    /// Moves what is there to where nobody has locked it: a lock ends with its process, which here goes on.
-    fn leave(&mut self) -> std::io::Result<()> {
-        let before = self.log_dir();
-        match self {
-            Self::Memory(disk) => *disk = disk.crash(CrashImage::ProcessKilled),
-            Self::Temporary(_, life) => {
-                *life += 1;
-                std::fs::rename(before, self.log_dir())?;
-            }
-        }
-        Ok(())
     }
 
     fn disk(&self) -> Arc<dyn Disk> {
         match self {
             Self::Memory(disk) => Arc::new(disk.clone()),
-            Self::Temporary(..) => Arc::new(RealDisk),
+            Self::Temporary(_) => Arc::new(RealDisk),
         }
     }
 }
@@ -260,8 +246,6 @@ impl TestBroker {
     /// If it does not start.
     pub async fn restart(&mut self) {
         self.kill().await;
-        self.home.leave().expect("move the broker's files");
-        self.overrides.push(format!("log.dirs={}", self.home.log_dir().display()));
         // A later setting of the same name wins.
         let controller = self.config.controller_listeners().next().map_or(0, |endpoint| endpoint.port);
         let port = self.address.port();

@@ -199,6 +199,12 @@ impl ShardState {
         slot
     }
 
+    /// Lets all partitions go as they are.
+    pub fn forget(&mut self) {
+        self.staged.clear();
+        self.partitions.clear();
+    }
+
     /// Takes a partition out.
     pub fn take(&mut self, slot: Slot) -> Option<Partition> {
         self.partitions.get_mut(slot.0 as usize)?.take().map(|partition| *partition)

@@ -249,6 +249,8 @@ fn encode(key: ApiKey, version: i16, correlation_id: i32, answer: &Tree) -> Resu
 mod tests {
     use super::*;
 
+    const ID: Uuid = Uuid([7; 16]);
+
     /// A request of each key in each version, with one element in each array, is refused with an answer that can be
     /// decoded, has the error, and names what the request named.
     #[test]
@@ -280,48 +282,12 @@ mod tests {
             let asked = sample(key.request_schema().body, version);
             (Refusal { version, code: ErrorCode::NotController }).of_request(key, &asked).unwrap().to_string()
         };
-        let answers = [
-            (
-                ApiKey::Produce,
-                9,
-                r#"{"Responses":[{"Name":"Name","PartitionResponses":[{"Index":5,"ErrorCode":41,"BaseOffset":-1}]}]}"#,
-            ),
-            (
-                ApiKey::Fetch,
-                12,
-                r#"{"Responses":[{"Topic":"Topic","Partitions":[{"PartitionIndex":5,"ErrorCode":41,"HighWatermark":-1}]}]}"#,
-            ),
-            (
-                ApiKey::Metadata,
-                12,
-                r#"{"Topics":[{"ErrorCode":41,"Name":"Name","TopicId":"AAAAAAAAAAAAAAAAAAAABw"}]}"#,
-            ),
-            (ApiKey::DeleteTopics, 5, r#"{"Responses":[{"Name":"TopicNames","ErrorCode":41}]}"#),
-            (ApiKey::DeleteGroups, 2, r#"{"Results":[{"GroupId":"GroupsNames","ErrorCode":41}]}"#),
-            (ApiKey::FindCoordinator, 2, r#"{"ErrorCode":41,"NodeId":-1,"Port":-1}"#),
-            (
-                ApiKey::FindCoordinator,
-                4,
-                r#"{"Coordinators":[{"Key":"CoordinatorKeys","NodeId":-1,"Port":-1,"ErrorCode":41}]}"#,
-            ),
-            (ApiKey::OffsetFetch, 8, r#"{"Groups":[{"GroupId":"GroupId","ErrorCode":41}]}"#),
-            (
-                ApiKey::AlterReplicaLogDirs,
-                2,
-                r#"{"Results":[{"TopicName":"Name","Partitions":[{"PartitionIndex":5,"ErrorCode":41}]}]}"#,
-            ),
-            (
-                ApiKey::IncrementalAlterConfigs,
-                1,
-                r#"{"Responses":[{"ErrorCode":41,"ResourceType":5,"ResourceName":"ResourceName"}]}"#,
-            ),
-            (
-                ApiKey::AlterClientQuotas,
-                1,
-                r#"{"Entries":[{"ErrorCode":41,"Entity":[{"EntityType":"EntityType","EntityName":"EntityName"}]}]}"#,
-            ),
-            (ApiKey::ElectLeaders, 2, r#"{"ErrorCode":41}"#),
-        ];
+        let answers = include_str!("refusal.txt").lines().map(|line| {
+            let (asked, answer) = line.split_once(' ').expect("a line is `Key/version answer`");
+            let (name, version) = asked.split_once('/').expect("a line begins with `Key/version`");
+            let key = ApiKey::ALL.iter().copied().find(|key| key.name() == name);
+            (key.unwrap_or_else(|| panic!("{name} is no key")), version.parse().expect("a version"), answer)
+        });
         for (key, version, answer) in answers {
             assert_eq!(refused(key, version), answer, "{key:?} {version}");
         }
@@ -329,9 +295,7 @@ mod tests {
 
     #[test]
     fn partitions_are_named_by_topics_and_ids() {
-        let name_of = |id: Uuid| {
-            (id == Uuid([&[0; 15][..], &[7]].concat().try_into().unwrap())).then(|| "by id".to_owned())
-        };
+        let name_of = |id: Uuid| (id == ID).then(|| "by id".to_owned());
         let asked = |key: ApiKey, version| Asked(sample(key.request_schema().body, version));
         for (key, version, topic) in [
             (ApiKey::Produce, 9, "Name"),
@@ -348,17 +312,13 @@ mod tests {
         assert!(!asked(ApiKey::Heartbeat, 4).names("Name", 5, &name_of));
     }
 
-    /// One element in each array; strings are the names of their fields, numbers are 5, ids end with 7.
+    /// One element in each array; strings are the names of their fields, numbers are 5.
     fn sample(schema: &StructSchema, version: i16) -> Tree {
         fn value(name: &'static str, ty: Type, version: i16) -> Tree {
             match ty {
                 Type::Bool => Tree::Bool(true),
                 Type::Float64 => Tree::Float(5.0),
-                Type::Uuid => {
-                    let mut id = [0; 16];
-                    id[15] = 7;
-                    Tree::Uuid(Uuid(id))
-                }
+                Type::Uuid => Tree::Uuid(ID),
                 Type::String => Tree::String(name.into()),
                 Type::Bytes | Type::Records => Tree::Bytes(Bytes::new()),
                 Type::Array(element) => Tree::Array(vec![value(name, *element, version)]),
