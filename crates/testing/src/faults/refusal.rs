@@ -42,8 +42,8 @@ impl Asked {
         names(&self.0, topic, partition, name_of)
     }
 
-    /// The answer that refuses it. A producer that wants no answer finds its connection closed, as from a broker, and so
-    /// does who names nothing where only what is named can be refused.
+    /// The answer that refuses it. A producer that wants no answer finds its connection closed, as from a broker, and
+    /// so does who names nothing where only what is named can be refused.
     pub fn refuse(&self, context: &RequestContext, code: ErrorCode) -> Intervention {
         let unanswered =
             context.api_key == ApiKey::Produce && plain::field(&self.0, "Acks") == Some(&Tree::Int(0));
