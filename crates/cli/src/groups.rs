@@ -11,7 +11,7 @@ use self::reset::Reset;
 use crate::confirm::Consent;
 use crate::connect::{self, Options};
 use crate::outcomes::Outcomes;
-use crate::select::{self, Pattern};
+use crate::select::{self, Partitions, Pattern};
 use crate::table::{Format, Table};
 
 #[derive(clap::Args)]
@@ -50,6 +50,15 @@ enum Action {
     },
     /// Commit other offsets for a group without members
     Reset(Reset),
+    /// Delete what a group has committed for partitions
+    DeleteOffsets {
+        group: String,
+        /// Topics, or some partitions of them: orders, orders:0,3-5
+        #[arg(required = true, value_name = "TOPIC[:PARTITIONS]")]
+        topics: Vec<Partitions>,
+        #[command(flatten)]
+        consent: Consent,
+    },
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -61,6 +70,9 @@ pub fn run(args: Args) -> Result<()> {
             Action::Describe { groups, members } => describe::run(&admin, &groups, members, format).await,
             Action::Delete { groups, consent } => delete(&admin, &groups, &consent, format).await,
             Action::Reset(reset) => reset::run(&admin, &reset, format).await,
+            Action::DeleteOffsets { group, topics, consent } => {
+                delete_offsets(&admin, &group, &topics, &consent, format).await
+            }
         }
     })
 }
@@ -95,6 +107,23 @@ async fn delete(admin: &Admin, patterns: &[Pattern], consent: &Consent, format: 
     }
     for group in chosen {
         outcomes.add(&group, "deleted", admin.delete_group(&group).await);
+    }
+    outcomes.print(format)
+}
+
+async fn delete_offsets(
+    admin: &Admin,
+    group: &str,
+    topics: &[Partitions],
+    consent: &Consent,
+    format: Format,
+) -> Result<()> {
+    let metadata = admin.metadata().await?;
+    let partitions = select::partitions(&metadata, topics)?;
+    consent.ask(&format!("delete what {group} has committed for {} partitions", partitions.len()))?;
+    let mut outcomes = Outcomes::new();
+    for ((topic, partition), deleted) in admin.delete_offsets(group, &partitions).await? {
+        outcomes.add(&format!("{topic}-{partition}"), "deleted", deleted);
     }
     outcomes.print(format)
 }

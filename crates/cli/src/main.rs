@@ -3,12 +3,21 @@
 //! Owns the process: allocator, arguments, the terminal log, exit codes. Whatever goes wrong ends as one line
 //! `error: …` on stderr and a non-zero exit code; nobody is shown a backtrace for a full disk.
 
+mod cluster;
+mod configs;
 mod consume;
 mod dev;
 mod dump;
+mod elect;
+mod features;
 mod format;
 mod groups;
+mod log_dirs;
+mod offsets;
 mod produce;
+mod quorum;
+mod reassign;
+mod records;
 mod server;
 mod topics;
 
@@ -63,6 +72,24 @@ enum Command {
     Consume(consume::Args),
     /// Send records to a topic
     Produce(produce::Args),
+    /// Configs of topics, brokers, groups: describe, set, delete
+    Configs(configs::Args),
+    /// Where partitions begin and end
+    Offsets(offsets::Args),
+    /// Delete the oldest records of partitions
+    Records(records::Args),
+    /// The log directories of brokers
+    LogDirs(log_dirs::Args),
+    /// Move partitions to other brokers: generate, execute, list, wait, cancel, throttle
+    Reassign(reassign::Args),
+    /// Elect leaders anew
+    Elect(elect::Args),
+    /// The metadata quorum: describe, add and remove voters
+    Quorum(quorum::Args),
+    /// The levels of features: describe, upgrade, downgrade
+    Features(features::Args),
+    /// The cluster: its id and brokers, unregister one
+    Cluster(cluster::Args),
 }
 
 fn main() -> ExitCode {
@@ -81,6 +108,15 @@ fn main() -> ExitCode {
         Command::Groups(args) => groups::run(args),
         Command::Consume(args) => consume::run(args),
         Command::Produce(args) => produce::run(args),
+        Command::Configs(args) => configs::run(args),
+        Command::Offsets(args) => offsets::run(args),
+        Command::Records(args) => records::run(args),
+        Command::LogDirs(args) => log_dirs::run(args),
+        Command::Reassign(args) => reassign::run(args),
+        Command::Elect(args) => elect::run(args),
+        Command::Quorum(args) => quorum::run(args),
+        Command::Features(args) => features::run(args),
+        Command::Cluster(args) => cluster::run(args),
     };
     exit::end(outcome)
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 use ottla_client::Admin;
-use ottla_client::admin::{ConfigChange, NewTopic, Resource, ResourceType};
+use ottla_client::admin::{ConfigChange, ConfigResourceType, NewTopic, Resource};
 use ottla_client::state::metadata::{PartitionMetadata, TopicMetadata};
 use ottla_model::{ErrorCode, NodeId};
 use serde_json::{Map, Value, json};
@@ -227,7 +227,7 @@ async fn describe(admin: &Admin, patterns: &[Pattern], filter: &Filter, format: 
     for name in select::topics(&metadata, patterns)? {
         let Some(topic) = metadata.topic(&name) else { continue };
         let configs =
-            admin.describe_configs(&Resource { kind: ResourceType::Topic, name: name.clone() }).await?;
+            admin.describe_configs(&Resource { kind: ConfigResourceType::Topic, name: name.clone() }).await?;
         let min_isr = configs
             .iter()
             .find(|config| config.name == "min.insync.replicas")
@@ -249,7 +249,7 @@ async fn describe(admin: &Admin, patterns: &[Pattern], filter: &Filter, format: 
         if partitions.is_empty() && filter.any() {
             continue;
         }
-        let own = configs.iter().filter(|config| config.is_own(ResourceType::Topic));
+        let own = configs.iter().filter(|config| config.is_own(ConfigResourceType::Topic));
         let own: Map<String, Value> =
             own.map(|config| (config.name.clone(), config.value.clone().into())).collect();
         described.push((topic, own, partitions));
@@ -346,7 +346,7 @@ async fn alter(
     format: Format,
 ) -> Result<()> {
     let mut outcomes = Outcomes::new();
-    let resource = Resource { kind: ResourceType::Topic, name: topic };
+    let resource = Resource { kind: ConfigResourceType::Topic, name: topic };
     let altered = admin.alter_configs(&resource, &changes).await;
     outcomes.add(&resource.name, "altered", altered);
     outcomes.print(format)
