@@ -47,7 +47,8 @@ impl TestCluster {
                         format!("PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:{}", held.port),
                     )
                     .property("controller.quorum.bootstrap.servers", bootstrap.join(","))
-                    .property("controller.quorum.election.timeout.ms", 50)
+                    // One stands before the others do: no votes are split.
+                    .property("controller.quorum.election.timeout.ms", id * 10)
                     .property("controller.quorum.election.backoff.max.ms", 10)
                     .property("offsets.topic.replication.factor", factor)
                     .property("default.replication.factor", factor)

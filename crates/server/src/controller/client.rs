@@ -32,8 +32,10 @@ use crate::rpc::{self, NodeAddress, NodeClient, RpcError, RpcNetwork};
 
 /// How long a request is repeated.
 const RETRY_WINDOW: Duration = Duration::from_secs(60);
-/// Pause after an attempt that reached no active controller, unless another node is known to lead before.
-const RETRY_BACKOFF: Duration = Duration::from_millis(50);
+/// Pause after an attempt that reached no active controller, unless another node is known to lead before: short at
+/// first, as who was just elected is active within milliseconds, then twice as long each time.
+const RETRY_BACKOFF: Duration = Duration::from_millis(5);
+const RETRY_BACKOFF_MAX: Duration = Duration::from_millis(50);
 /// Connections without a request that are kept. Each request under way has one of its own, so that none waits for
 /// another.
 const IDLE_CONNECTIONS_MAX: usize = 8;
@@ -126,6 +128,7 @@ impl ControllerClient {
     /// Passes a client's request on, unless the controller is here.
     pub async fn forward(&self, envelope: &EnvelopeRequest) -> Result<Forwarded, ControllerError> {
         let deadline = Instant::now() + RETRY_WINDOW;
+        let mut pause = RETRY_BACKOFF;
         loop {
             let leader = self.leader();
             if leader.is_active {
@@ -143,7 +146,7 @@ impl ControllerClient {
                     }
                 }
             }
-            self.wait_for_another(&leader, deadline).await?;
+            self.wait_for_another(&leader, deadline, &mut pause).await?;
         }
     }
 
@@ -157,6 +160,7 @@ impl ControllerClient {
         F: Future<Output = Result<R::Response, ControllerError>>,
     {
         let deadline = Instant::now() + RETRY_WINDOW;
+        let mut pause = RETRY_BACKOFF;
         loop {
             let leader = self.leader();
             let answer = if leader.leader == Some(self.0.node_id) {
@@ -173,7 +177,7 @@ impl ControllerClient {
             {
                 return Ok(response);
             }
-            self.wait_for_another(&leader, deadline).await?;
+            self.wait_for_another(&leader, deadline, &mut pause).await?;
         }
     }
 
@@ -224,7 +228,12 @@ impl ControllerClient {
     }
 
     /// Waits until another attempt makes sense. Errors: `NotController` when time is up, `Stopping`.
-    async fn wait_for_another(&self, tried: &QuorumLeader, deadline: Instant) -> Result<(), ControllerError> {
+    async fn wait_for_another(
+        &self,
+        tried: &QuorumLeader,
+        deadline: Instant,
+        pause: &mut Duration,
+    ) -> Result<(), ControllerError> {
         if Instant::now() >= deadline {
             return Err(ControllerError::NotController);
         }
@@ -234,7 +243,10 @@ impl ControllerClient {
             changed = leaders.wait_for(|known| known != tried) => {
                 changed.map(drop).map_err(|_| ControllerError::Stopping)
             }
-            () = sleep(RETRY_BACKOFF) => Ok(()),
+            () = sleep(*pause) => {
+                *pause = RETRY_BACKOFF_MAX.min(*pause * 2);
+                Ok(())
+            }
         }
     }
 }
