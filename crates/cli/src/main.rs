@@ -14,11 +14,13 @@ mod format;
 mod groups;
 mod log_dirs;
 mod offsets;
+mod perf;
 mod produce;
 mod quorum;
 mod reassign;
 mod records;
 mod server;
+mod shell;
 mod topics;
 
 mod confirm;
@@ -33,7 +35,7 @@ mod utc;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -90,6 +92,12 @@ enum Command {
     Features(features::Args),
     /// The cluster: its id and brokers, unregister one
     Cluster(cluster::Args),
+    /// Measure throughput and latency: produce, consume, end-to-end
+    Perf(perf::Args),
+    /// Print a script that completes commands in a shell
+    Completion(shell::CompletionArgs),
+    /// Write a manual page for each command
+    Man(shell::ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -117,6 +125,9 @@ fn main() -> ExitCode {
         Command::Quorum(args) => quorum::run(args),
         Command::Features(args) => features::run(args),
         Command::Cluster(args) => cluster::run(args),
+        Command::Perf(args) => perf::run(args),
+        Command::Completion(args) => shell::completion(&args, Arguments::command()),
+        Command::Man(args) => shell::man(&args, Arguments::command()),
     };
     exit::end(outcome)
 }
