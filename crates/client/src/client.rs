@@ -37,12 +37,13 @@ use crate::error::{Error, Result};
 use crate::state::backoff::Backoff;
 use crate::state::metadata::{Broker, LeaderHint, Metadata};
 
-/// Unused receive buffers that are kept.
-const POOL_BYTES_MAX: usize = 4 << 20;
+/// Unused receive buffers that are kept: for the answer that the application reads and the one that comes meanwhile.
+const POOL_BYTES_MAX: usize = 24 << 20;
 /// Large answers that may be held at once.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
-/// What an answer announces up to here is received without a copy.
-const ANSWER_FIRST_BYTES: usize = 1 << 20;
+/// What an answer announces up to here is received without a copy: several partitions' worth at the defaults, and
+/// what the pool of receive buffers uses again.
+const ANSWER_FIRST_BYTES: usize = 16 << 20;
 /// The longest answer taken; what a TLS or HTTP server says reads as longer ones.
 const FRAME_BYTES_MAX: usize = 256 << 20;
 

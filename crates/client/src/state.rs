@@ -4,6 +4,7 @@
 pub mod accumulator;
 pub mod assignors;
 pub mod backoff;
+pub mod buffers;
 pub mod delivery;
 pub mod fetch_session;
 pub mod fetched;

@@ -10,6 +10,7 @@ use ottla_client::consumer::OffsetSpec;
 use ottla_client::model::TopicPartition;
 use ottla_client::{ClientConfig, Consumer, Producer, Receipt, Record, TrySendError};
 
+use super::BUFFER_BYTES;
 use super::workload::{Latencies, Mode, Round, Workload, print_peak};
 
 pub const COMMAND: &str = "client-load";
@@ -36,7 +37,9 @@ pub fn run(arguments: impl Iterator<Item = String>) -> Result<()> {
 fn produce(load: &Workload, config: &ClientConfig) -> Result<()> {
     let payloads = load.payloads();
     let producer = Producer::new(config)?;
-    let mut receipts = VecDeque::new();
+    // As many as there may be: a queue that doubles would show as memory of the client.
+    let mut receipts =
+        VecDeque::with_capacity((load.records).min(BUFFER_BYTES / load.record_bytes) + LOOK_EVERY);
     for _ in 0..load.rounds {
         let round = Round::begin();
         for (number, value) in (0..load.records).zip(payloads.iter().cycle()) {

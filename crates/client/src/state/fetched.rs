@@ -12,8 +12,9 @@ use bytes::Bytes;
 use ottla_model::{LeaderEpoch, Millis, Offset, TopicPartition};
 use ottla_protocol::api::fetch::AbortedTransaction;
 use ottla_record::control::{EndTxnMarker, TransactionResult};
-use ottla_record::{Batch, BatchError, BatchHeader, Batches, RecordView, TimestampType};
+use ottla_record::{Batch, BatchError, BatchHeader, Batches, Codec, RecordView, TimestampType, compression};
 
+use super::buffers::Buffers;
 use super::positions::Position;
 
 /// Records of one partition, in order: a run of a batch, decompressed. Clones share the buffer.
@@ -194,6 +195,8 @@ pub struct Fetched {
     aborted_producers: BTreeSet<i64>,
     check_crcs: bool,
     open: Option<RecordBatch>,
+    /// What batches are decompressed into.
+    buffers: Arc<Buffers>,
 }
 
 impl Fetched {
@@ -222,6 +225,7 @@ impl Fetched {
             aborted_producers: BTreeSet::new(),
             check_crcs,
             open: None,
+            buffers: Arc::default(),
         }
     }
 
@@ -299,7 +303,7 @@ impl Fetched {
         if header.is_control() {
             return Ok(None);
         }
-        let data = batch.records()?.data().clone();
+        let data = self.data(batch)?;
         let (mut at, mut start, mut skipped) = (0, 0, 0);
         for index in 0..header.record_count {
             let record =
@@ -318,6 +322,17 @@ impl Fetched {
         let partition = self.partition.clone();
         Ok((count > 0).then_some(RecordBatch { partition, header, data, start, count, next }))
     }
+
+    /// The records' bytes: a slice of the frame, or decompressed.
+    fn data(&self, batch: &Batch) -> Result<Bytes, BatchError> {
+        match batch.header.codec()? {
+            Codec::None => Ok(batch.payload()),
+            codec => self.buffers.fill(|buffer| {
+                let bytes_max = Batch::MAX_DECOMPRESSED_BYTES;
+                compression::decompress_into(codec, &batch.payload(), buffer, bytes_max)
+            }),
+        }
+    }
 }
 
 fn is_abort(batch: &Batch) -> Result<bool, BatchError> {
@@ -331,11 +346,13 @@ fn is_abort(batch: &Batch) -> Result<bool, BatchError> {
 pub struct FetchBuffer {
     queue: VecDeque<Fetched>,
     bytes: usize,
+    buffers: Arc<Buffers>,
 }
 
 impl FetchBuffer {
-    pub fn push(&mut self, fetched: Fetched) {
+    pub fn push(&mut self, mut fetched: Fetched) {
         self.bytes += fetched.size_bytes();
+        fetched.buffers = Arc::clone(&self.buffers);
         self.queue.push_back(fetched);
     }
 
