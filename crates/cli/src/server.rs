@@ -3,15 +3,18 @@
 //! A first signal (SIGTERM, SIGINT, SIGHUP) stops cleanly, a second one at once. Nothing on disk needs a clean stop;
 //! with one, the next start has nothing to look through.
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::process;
 use std::time::Instant;
+use std::{process, thread};
 
 use anyhow::{Context, Result, bail};
 use ottla_commit_log::RealDisk;
 use ottla_server::config::{self, ServerConfig};
+use ottla_server::environment::Environment;
 use ottla_server::node::RunningNode;
 use ottla_server::storage;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
@@ -59,21 +62,41 @@ pub fn start(
     if file.is_none() && storage::format_if_new(&RealDisk, &config)? {
         info!("new cluster of this node alone");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .thread_name("ottla")
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
-    let outcome = runtime.block_on(serve(config, ready));
+    let runtime = start_runtime("ottla", network_threads(&config))?;
+    let quorum_runtime = start_runtime("ottla-quorum", 1)?;
+    let environment =
+        Environment { quorum_runtime: Some(quorum_runtime.handle().clone()), ..Environment::default() };
+    let outcome = runtime.block_on(serve(environment, config, ready));
     // A thread that still waits for the network or a disk must not hold the process.
     runtime.shutdown_background();
+    quorum_runtime.shutdown_background();
     outcome
 }
 
-async fn serve(config: ServerConfig, ready: impl FnOnce(&RunningNode) -> Result<()>) -> Result<()> {
+fn start_runtime(name: &str, threads: usize) -> Result<Runtime> {
+    Builder::new_multi_thread()
+        .thread_name(name)
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .context("start the runtime")
+}
+
+/// Threads for the connections of clients and brokers: half as many as processors, as the kernel has as much to do for
+/// them. One that wakes another for each record costs more than it brings.
+fn network_threads(config: &ServerConfig) -> usize {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    (processors / 2).clamp(1, config.network.threads_max.unwrap_or(usize::MAX))
+}
+
+async fn serve(
+    environment: Environment,
+    config: ServerConfig,
+    ready: impl FnOnce(&RunningNode) -> Result<()>,
+) -> Result<()> {
     let mut signals = Signals::new()?;
     let node = tokio::select! {
-        node = RunningNode::start(config) => node?,
+        node = RunningNode::start_in(environment, config) => node?,
         name = signals.next() => bail!("{name} while starting"),
     };
     ready(&node)?;

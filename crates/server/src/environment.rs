@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ottla_commit_log::{Disk, RealDisk};
 use ottla_transport::{Network, Tcp};
+use tokio::runtime::Handle;
 
 use crate::api::RequestHook;
 
@@ -16,12 +17,15 @@ use crate::api::RequestHook;
 pub struct Environment {
     pub disk: Arc<dyn Disk>,
     pub network: Arc<dyn Network>,
+    /// Where the quorum's connections are served, so that no disk of data holds up an election; unless said, in the
+    /// runtime that starts the node.
+    pub quorum_runtime: Option<Handle>,
     /// Who steps in before requests are handled; nobody, but in tests.
     pub hook: Option<Arc<dyn RequestHook>>,
 }
 
 impl Default for Environment {
     fn default() -> Self {
-        Self { disk: Arc::new(RealDisk), network: Arc::new(Tcp), hook: None }
+        Self { disk: Arc::new(RealDisk), network: Arc::new(Tcp), quorum_runtime: None, hook: None }
     }
 }

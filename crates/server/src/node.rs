@@ -16,6 +16,7 @@ use ottla_model::{BrokerEpoch, NodeId};
 use ottla_protocol::Listener;
 use ottla_transport::{AcceptLimits, ListenError};
 use thiserror::Error;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -113,7 +114,8 @@ impl RunningNode {
 
     /// As [`Self::start`], on other disks and networks than the machine's.
     pub async fn start_in(environment: Environment, config: ServerConfig) -> Result<Self, StartError> {
-        let Environment { disk, network: machine, hook } = environment;
+        let Environment { disk, network: machine, quorum_runtime, hook } = environment;
+        let quorum_runtime = quorum_runtime.unwrap_or_else(Handle::current);
         let began = Instant::now();
         let config = Arc::new(config);
         let network = Arc::new(Network::new(&config.network, accept_limits(&config)));
@@ -132,6 +134,7 @@ impl RunningNode {
             ports.iter().map(|port| (port.endpoint.listener.clone(), port.address)).collect();
         let opened_ports: Vec<(String, u16)> =
             addresses.iter().map(|(listener, address)| (listener.clone(), address.port())).collect();
+        let of_quorum = quorum_runtime.enter();
         let running = controller::start(controller::Options {
             config: &config,
             directories: &directories,
@@ -140,6 +143,7 @@ impl RunningNode {
             opened_ports: opened_ports.clone(),
             network: Arc::clone(&rpc_network),
         })?;
+        drop(of_quorum);
         let data = directories.data.iter().filter(|_| config.roles.broker);
         let dirs = data
             .map(|directory| BrokerDir {
@@ -173,12 +177,14 @@ impl RunningNode {
         };
         let (controllers, clients): (Vec<_>, Vec<_>) =
             ports.into_iter().partition(|port| config.is_controller_listener(&port.endpoint.listener));
+        let of_quorum = quorum_runtime.enter();
         serve(&node, &network, &config, controllers, hook.as_ref());
         if config.roles.controller {
             let endpoints = controller_endpoints(&config, &opened_ports);
             let request = registration::request(&config, &endpoints, incarnation);
             tokio::spawn(registration::keep(client, running.metadata.clone(), request));
         }
+        drop(of_quorum);
         let mut fault = running.fault;
         let mut broker_role = None;
         if config.roles.broker {

@@ -19,6 +19,7 @@ use crate::budget::Budget;
 use crate::buffer::{BufferPool, CHUNK_BYTES, LargeBuffer};
 use crate::network::{Pipe, Stream};
 use crate::outgoing::{FileRange, Outgoing, Segment};
+use crate::stalls::Stalls;
 
 const LENGTH_BYTES: usize = 4;
 /// An unfinished frame of at most this size does not keep a receive chunk from being used by others.
@@ -83,6 +84,8 @@ pub struct Connection {
     /// Whether the last frame was large: the next will be, too.
     after_large: bool,
     outgoing: Outgoing,
+    /// Of file ranges that are not in memory.
+    stalls: Stalls,
 }
 
 /// A frame on its way into a buffer of its own.
@@ -109,6 +112,7 @@ impl Connection {
             large: None,
             after_large: false,
             outgoing: Outgoing::default(),
+            stalls: Stalls::default(),
         }
     }
 
@@ -262,7 +266,9 @@ impl Connection {
                 },
             };
             let sent = match front {
-                Segment::File(range) if range.len > SHORT_RANGE_BYTES => send_file(stream, range),
+                Segment::File(range) if range.len > SHORT_RANGE_BYTES => {
+                    self.stalls.call(|| send_file(stream, range))
+                }
                 _ => self.send_leading(stream),
             };
             match sent {

@@ -14,6 +14,7 @@ mod listener;
 mod network;
 mod outgoing;
 mod rpc_channel;
+mod stalls;
 
 pub use budget::{Budget, Charge};
 pub use buffer::BufferPool;
@@ -22,3 +23,4 @@ pub use listener::{AcceptLimits, Admission, Admitted, ListenError};
 pub use network::{Acceptor, ListenOptions, Network, Pending, Pipe, Stream, Tcp};
 pub use outgoing::{FileRange, FileSource, Outgoing, Segment};
 pub use rpc_channel::RpcChannel;
+pub use stalls::Stalls;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use ottla_model::{ErrorCode, Millis};
 use ottla_replication::FollowerFetch;
+use ottla_transport::Stalls;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -41,6 +42,8 @@ pub enum Work {
 pub struct Shard {
     queue: Mutex<VecDeque<Work>>,
     state: Mutex<ShardState>,
+    /// Of the disks that partitions are on.
+    stalls: Stalls,
     /// Where a helper runs.
     runtime: Handle,
 }
@@ -57,7 +60,12 @@ pub struct ShardState {
 impl Shard {
     /// A shard without partitions. Must be called inside a runtime.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { queue: Mutex::default(), state: Mutex::default(), runtime: Handle::current() })
+        Arc::new(Self {
+            queue: Mutex::default(),
+            state: Mutex::default(),
+            stalls: Stalls::default(),
+            runtime: Handle::current(),
+        })
     }
 
     /// Puts work into the queue without doing it; [`Shard::enter`] must follow.
@@ -71,7 +79,7 @@ impl Shard {
         while let Some(mut state) = self.state.try_lock() {
             let mut done = 0;
             while self.drain(&mut state) {
-                done += state.run();
+                done += self.stalls.call(|| state.run());
                 if done > DRAIN_ITEMS_MAX {
                     drop(state);
                     let shard = Arc::clone(self);

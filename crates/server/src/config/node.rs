@@ -54,6 +54,8 @@ pub struct Roles {
 #[derive(Clone, Debug)]
 pub struct NetworkConfig {
     pub request_bytes_max: i32,
+    /// Most threads that serve connections, if set (`num.network.threads`).
+    pub threads_max: Option<usize>,
     /// Most bytes of requests waiting to be processed; `None` is unlimited.
     pub queued_request_bytes_max: Option<i64>,
     pub queued_requests_max: i32,
@@ -342,6 +344,9 @@ impl ServerConfig {
             metadata_log_dir,
             network: NetworkConfig {
                 request_bytes_max: values.int("socket.request.max.bytes"),
+                threads_max: values
+                    .is_set("num.network.threads")
+                    .then(|| values.int("num.network.threads").max(1) as usize),
                 queued_request_bytes_max: Some(values.long("queued.max.request.bytes")).filter(|&n| n > 0),
                 queued_requests_max: values.int("queued.max.requests"),
                 send_buffer_bytes: values.int("socket.send.buffer.bytes"),
