@@ -17,7 +17,8 @@ use crate::Named;
 
 pub const TESTS: &[Named] = &[
     ("every_brand_leads_and_follows", every_brand_leads_and_follows),
-    ("rolling_migration", rolling_migration),
+    ("rolling_migration", || rolling_migration(Brand::Apache)),
+    ("rolling_migration_of_the_release_before", || rolling_migration(Brand::Apache43)),
     ("controller_of_apache", || apart(Brand::Apache, [Brand::candidate(); 3], Voters::Static)),
     ("brokers_of_apache", || {
         apart(Brand::candidate(), [Brand::Apache, Brand::Apache43, Brand::candidate()], Voters::Dynamic)
@@ -89,19 +90,19 @@ fn compare_offers(cluster: &Cluster, active: i32) -> Result<()> {
 
 /// Stop one, start the other on its directory, wait until in sync, next; then back. Apache's tools read what the
 /// other one wrote.
-fn rolling_migration() -> Result<()> {
-    let mut shape = Shape::of(&[Brand::Apache; 3]);
+fn rolling_migration(from: Brand) -> Result<()> {
+    let mut shape = Shape::of(&[from; 3]);
     // The newest features that Apache's metadata shell knows.
     shape.release = Some("4.3");
     shape.extra = LIVELY.into();
     let mut cluster = Cluster::start(&shape)?;
-    let outcome = migrate(&mut cluster);
+    let outcome = migrate(&mut cluster, from);
     cluster.explained(outcome)
 }
 
-fn migrate(cluster: &mut Cluster) -> Result<()> {
+fn migrate(cluster: &mut Cluster, from: Brand) -> Result<()> {
     let mut load = loaded(cluster)?;
-    for (way, brand) in [("there", Brand::candidate()), ("back", Brand::Apache)] {
+    for (way, brand) in [("there", Brand::candidate()), ("back", from)] {
         for id in 1..=3 {
             let committed = load.committed()?;
             cluster.node_mut(id).stop()?;

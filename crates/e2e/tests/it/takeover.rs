@@ -17,6 +17,7 @@ pub const TESTS: &[Named] = &[
     ("begun_by_the_candidate", || {
         takeover([Brand::candidate(), Brand::Apache, Brand::candidate()], End::Stop)
     }),
+    ("of_the_release_before", || takeover([Brand::Apache43, Brand::candidate(), Brand::Apache43], End::Stop)),
 ];
 
 /// Two log directories, and intervals short enough that a killed broker is soon let in again.
@@ -34,9 +35,13 @@ enum End {
 }
 
 fn takeover(brands: [Brand; 3], end: End) -> Result<()> {
-    let mut node = Node::start(brands[0], PROPERTIES)?;
+    // The newest features that all of them know.
+    let release: &[&str] =
+        if brands.contains(&Brand::Apache43) { &["--release-version", "4.3"] } else { &[] };
+    let mut node = Node::formatted(brands[0], PROPERTIES, release)?;
+    node.launch()?;
     estate(&node, end, "write", 0)?;
-    if brands[0] == Brand::Apache {
+    if brands[0] != Brand::Ottla {
         estate(&node, end, "transact", 0)?;
     }
     configure(&node)?;
