@@ -10,8 +10,11 @@ use ottla_client::blocking::block_on;
 use ottla_client::{ClientConfig, Consumer};
 
 fn main() -> anyhow::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [bootstrap, topic, group, rest @ ..] = &arguments[..] else {
+    run(&std::env::args().skip(1).collect::<Vec<_>>())
+}
+
+pub fn run(arguments: &[String]) -> anyhow::Result<()> {
+    let [bootstrap, topic, group, rest @ ..] = arguments else {
         anyhow::bail!("usage: consume BOOTSTRAP TOPIC GROUP [RECORDS [NAME=VALUE ...]]");
     };
     let limit: usize = rest.first().map_or(Ok(usize::MAX), |limit| limit.parse())?;

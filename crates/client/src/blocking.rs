@@ -1,4 +1,13 @@
-//! For programs without an executor: waiting for a future on the thread that needs its output.
+//! For programs without an executor: producer, consumer and admin client whose calls wait on the thread that makes
+//! them, and [`block_on`] for all else. None of it may be called on an executor's thread, whose other tasks would wait.
+
+mod admin;
+mod consumer;
+mod producer;
+
+pub use admin::Admin;
+pub use consumer::Consumer;
+pub use producer::Producer;
 
 use std::pin::pin;
 use std::sync::Arc;

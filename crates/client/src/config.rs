@@ -2,6 +2,7 @@
 //!
 //! One [`ClientConfig`] may serve producers, consumers and admin clients alike; each reads what concerns it.
 
+mod builder;
 mod table;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use ottla_model::properties;
 
+pub use builder::{Acks, Compression, ConfigBuilder, OffsetReset};
 pub use table::{Kind, REFUSED, SETTINGS, Setting, refusal, setting};
 
 /// A setting that cannot be: what it is, and what is allowed.

@@ -10,6 +10,7 @@ mod group;
 mod listener;
 mod offsets;
 mod shared;
+mod stream;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ottla_model::{ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use self::config::ConsumerConfig;
@@ -24,6 +26,7 @@ use self::group::Command;
 pub use self::listener::{Rebalance, RebalanceListener};
 pub use self::offsets::{Committed, OffsetAndTimestamp};
 use self::shared::{Notice, Polling, Shared};
+pub use self::stream::RecordStream;
 use crate::client::Client;
 use crate::config::ClientConfig;
 use crate::error::{Error, Result};
@@ -62,7 +65,8 @@ const CLOSE_COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Consumer {
     shared: Arc<Shared>,
     subscription: Subscription,
-    listener: Box<dyn RebalanceListener>,
+    /// Behind a lock that is never taken, so that futures of a consumer go from thread to thread whatever it is.
+    listener: Mutex<Box<dyn RebalanceListener>>,
     /// The answer that records are taken from.
     current: Option<Fetched>,
     failure: Option<Error>,
@@ -146,7 +150,7 @@ impl Consumer {
         Ok(Self {
             shared,
             subscription: Subscription::None,
-            listener: Box::new(()),
+            listener: Mutex::new(Box::new(())),
             current: None,
             failure: None,
             next_auto_commit: Instant::now(),
@@ -155,7 +159,7 @@ impl Consumer {
 
     /// Who hears of rebalances.
     pub fn set_listener(&mut self, listener: impl RebalanceListener + 'static) {
-        self.listener = Box::new(listener);
+        self.listener = Mutex::new(Box::new(listener));
     }
 
     /// Reads exactly these partitions, without membership. Those that it had already keep their positions.
@@ -272,6 +276,11 @@ impl Consumer {
         }
     }
 
+    /// All records one by one, for `while let Some(record) = stream.next().await`.
+    pub fn into_stream(self) -> RecordStream {
+        RecordStream::new(self)
+    }
+
     /// Which topics a pattern means changes with the metadata.
     fn look_for_topics(&mut self) {
         let Subscription::Matching { matches, known, seen } = &mut self.subscription else { return };
@@ -313,7 +322,7 @@ impl Consumer {
                     self.set_assignment(all);
                     let shared = Arc::clone(&self.shared);
                     let mut rebalance = Rebalance { shared: &shared, commits: BTreeMap::new() };
-                    self.listener.assigned(&mut rebalance, &added);
+                    self.listener.get_mut().assigned(&mut rebalance, &added);
                     self.commit_for_listener(rebalance.commits).await;
                     self.shared.positions_changed();
                 }
@@ -336,10 +345,15 @@ impl Consumer {
                 tracing::warn!(%error, "cannot commit before partitions go to others");
             }
         }
+        self.tell_listener(&gone, revoked).await;
+    }
+
+    async fn tell_listener(&mut self, gone: &[TopicPartition], revoked: bool) {
+        let shared = Arc::clone(&self.shared);
         let mut rebalance = Rebalance { shared: &shared, commits: BTreeMap::new() };
         match revoked {
-            true => self.listener.revoked(&mut rebalance, &gone),
-            false => self.listener.lost(&mut rebalance, &gone),
+            true => self.listener.get_mut().revoked(&mut rebalance, gone),
+            false => self.listener.get_mut().lost(&mut rebalance, gone),
         }
         let commits = rebalance.commits;
         self.commit_for_listener(commits).await;
@@ -616,7 +630,7 @@ impl Consumer {
         });
     }
 
-    /// Commits if that happens by itself, leaves the group and ends.
+    /// Commits if that happens by itself, tells the listener which partitions are given up, leaves the group and ends.
     pub async fn close(mut self) -> Result<()> {
         let committed = match self.shared.config.auto_commit_interval {
             Some(_) if self.shared.check_member().is_ok() => {
@@ -625,6 +639,14 @@ impl Consumer {
             }
             _ => Ok(()),
         };
+        let gone: Vec<TopicPartition> = match self.subscription {
+            Subscription::Assigned => Vec::new(),
+            _ => self.assignment().into_iter().collect(),
+        };
+        if !gone.is_empty() {
+            let member = self.shared.core.lock().identity.generation >= 0;
+            self.tell_listener(&gone, member).await;
+        }
         if let Some(left) = self.leave() {
             let _ = left.await;
         }

@@ -2,7 +2,7 @@
 //!
 //! Settings take Kafka's names ([`ClientConfig`]); a [`Client`] is the network handle that everything else uses. All
 //! sockets and timers of a client live on one thread of its own: async functions here run on any executor, and
-//! [`blocking::block_on`] runs them on none.
+//! [`blocking`] has the same for programs without one.
 //!
 //! The crate is a shell around plain state: [`state`] decides and knows no sockets, tasks or clocks; what is beside it
 //! does the I/O.
@@ -20,9 +20,9 @@ pub mod state;
 pub use admin::Admin;
 pub use client::{CallOptions, Client, CoordinatorKey, Lane, Target};
 pub use config::{ClientConfig, ConfigError};
-pub use consumer::{Consumer, ConsumerRecord, RecordRef, Records};
+pub use consumer::{Consumer, ConsumerRecord, RecordRef, RecordStream, Records};
 pub use error::{Error, Result};
 pub use ottla_model as model;
 pub use ottla_protocol as protocol;
-pub use producer::{Partitioner, Producer, Receipt, TrySendError};
+pub use producer::{Choice, Partitioner, Producer, Receipt, TrySendError};
 pub use record::{Header, Record, RecordMetadata};

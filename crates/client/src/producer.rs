@@ -5,6 +5,7 @@
 //! or have lingered, gives them their sequence numbers ([`Window`](crate::state::window::Window)) and sends them.
 
 mod batch;
+mod callback;
 mod memory;
 mod receipt;
 mod request;
@@ -26,13 +27,13 @@ pub use self::settings::ProducerSettings;
 use crate::client::{Client, random};
 use crate::config::ClientConfig;
 use crate::error::{Error, Result};
-use crate::record::Record;
+use crate::record::{Record, RecordMetadata};
 use crate::state::accumulator::{Append, OpenBatch};
 use crate::state::delivery::Decider;
 use crate::state::outstanding::Outstanding;
-use crate::state::partitioner::{Choice, NamedPartitioner};
+use crate::state::partitioner::NamedPartitioner;
 
-pub use crate::state::partitioner::Partitioner;
+pub use crate::state::partitioner::{Choice, Partitioner};
 use memory::Memory;
 use topics::{Partition, Topic, Topics};
 
@@ -168,6 +169,20 @@ impl Producer {
             Err(TrySendError::Failed(error)) => Err(error),
             Err(TrySendError::WouldWait(_)) => self.send_waiting(record).await,
         }
+    }
+
+    /// As [`Self::send`]; what becomes of the record is told to `done`, exactly once, on the client's thread. It must
+    /// not block; a panic there ends nothing but itself. A record that was not taken is this call's error instead.
+    ///
+    /// A flush may come back before the last of these calls. It costs a task per record, which a receipt does not.
+    pub async fn send_with(
+        &self,
+        record: Record<'_>,
+        done: impl FnOnce(Result<RecordMetadata>) + Send + 'static,
+    ) -> Result<()> {
+        let receipt = self.send(record).await?;
+        self.owner.client.spawn(callback::tell(receipt, done));
+        Ok(())
     }
 
     #[cold]

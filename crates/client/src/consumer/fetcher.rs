@@ -20,6 +20,8 @@ use crate::state::metadata::{Broker, LeaderHint};
 
 /// The last version with names of topics.
 const NAMES_MAX: i16 = 12;
+/// How long the answer to a session's end is waited for.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Starts fetchers for nodes that have something to fetch and none yet.
 pub(super) fn start_fetchers(shared: &Arc<Shared>) {
@@ -76,9 +78,21 @@ impl Fetcher {
                 }
             }
         }
+        self.close_session().await;
         shared.core.lock().fetchers.remove(&self.node);
         // Something may have come for this node while it was leaving.
         shared.resolve.notify_one();
+    }
+
+    /// Lets the node forget the session now instead of keeping its place among others. Best effort.
+    async fn close_session(&mut self) {
+        let Some(part) = self.session.close() else { return };
+        let (session_id, session_epoch) = (part.session_id, part.session_epoch);
+        let request = FetchRequest { session_id, session_epoch, ..Default::default() };
+        let options = CallOptions { lane: Lane::Fetch, timeout: Some(CLOSE_TIMEOUT), ..Default::default() };
+        if let Err(error) = self.shared.client.call_with(Target::Node(self.node), request, options).await {
+            tracing::debug!(node = %self.node, %error, "cannot close the fetch session");
+        }
     }
 
     /// Whether no partition is to be fetched from this node at all.

@@ -84,6 +84,14 @@ impl FetchSession {
         }
     }
 
+    /// The request that ends the session at the node, if there is one.
+    pub fn close(&mut self) -> Option<SessionPart> {
+        let part = SessionPart { session_id: self.id, session_epoch: -1, ..Default::default() };
+        let open = self.id != 0;
+        *self = Self::default();
+        open.then_some(part)
+    }
+
     /// No answer came: the session may be ahead or not. It is closed by the next request, which begins a new one.
     pub fn failed(&mut self) {
         self.epoch = 0;
@@ -141,5 +149,16 @@ mod tests {
         let mut session = FetchSession { id: 7, epoch: i32::MAX, ..Default::default() };
         session.answered(ErrorCode::None, 7);
         assert_eq!(session.epoch, 1);
+    }
+
+    #[test]
+    fn a_session_is_closed_once() {
+        let mut session = FetchSession::default();
+        assert_eq!(session.close(), None);
+        session.next(wanted(&[(0, 5)]));
+        session.answered(ErrorCode::None, 9);
+        let part = session.close().unwrap();
+        assert_eq!(sent(&part), (9, -1, vec![], vec![]));
+        assert_eq!(session.close(), None);
     }
 }

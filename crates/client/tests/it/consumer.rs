@@ -319,6 +319,34 @@ fn members_share_the_partitions_through_every_assignor() {
 }
 
 #[test]
+fn closing_tells_the_listener_and_a_stream_gives_records_one_by_one() {
+    let node = TestNode::start(GROUPS);
+    let topic = Topic::create(&node, "t", 4);
+    (0..4).for_each(|partition| topic.fill(partition, 0, 5, Codec::None));
+    let told = Told::default();
+    // The listener commits the positions, nobody else.
+    let pairs = [("group.id", "g"), ("enable.auto.commit", "false")];
+    let mut consumer = Consumer::new(&config(&node, &pairs)).unwrap();
+    consumer.set_listener(told.clone());
+    consumer.subscribe(["t"]).unwrap();
+    let mut stream = consumer.into_stream();
+    let mut seen = BTreeSet::new();
+    for _ in 0..20 {
+        let record = block_on(stream.next()).unwrap();
+        assert_eq!(record.value.as_deref(), Some(record.offset.to_string().as_bytes()));
+        seen.insert((record.partition, record.offset.0));
+    }
+    assert_eq!(seen.len(), 20);
+    let consumer = block_on(stream.into_consumer());
+    block_on(consumer.close()).unwrap();
+    assert_eq!(*told.0.lock(), [("assigned", vec![0, 1, 2, 3]), ("revoked", vec![0, 1, 2, 3])]);
+    let next = Consumer::new(&config(&node, &pairs)).unwrap();
+    let partitions: Vec<_> = (0..4).map(|partition| topic.partition(partition)).collect();
+    let committed = block_on(next.committed(&partitions)).unwrap();
+    assert_eq!(committed.values().map(|committed| committed.offset.0).collect::<Vec<_>>(), [5; 4]);
+}
+
+#[test]
 fn an_application_that_does_not_poll_loses_its_place_and_gets_it_back() {
     let node = TestNode::start(GROUPS);
     let topic = Topic::create(&node, "t", 1);

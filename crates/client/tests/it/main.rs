@@ -2,6 +2,7 @@
 
 mod admin;
 mod consumer;
+mod examples;
 mod foundation;
 mod node;
 mod producer;

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use ottla_client::blocking::block_on;
 use ottla_client::model::{ErrorCode, NodeId};
 use ottla_client::protocol::api::fetch::{FetchPartition, FetchRequest, FetchTopic};
-use ottla_client::{Client, ClientConfig, Error, Header, Producer, Record, Target, TrySendError};
+use ottla_client::{
+    Client, ClientConfig, Error, Header, Producer, Record, RecordMetadata, Target, TrySendError,
+};
 use ottla_record::{Batches, Record as Stored};
 
 use crate::node::TestNode;
@@ -209,4 +211,39 @@ fn a_broker_that_goes_and_comes_back_gets_every_record_once_and_in_order() {
     let found: Vec<&[u8]> = records.iter().map(|record| record.value.as_deref().unwrap()).collect();
     assert_eq!(found.len(), count);
     assert!(found.iter().enumerate().all(|(i, value)| *value == i.to_string().as_bytes()));
+}
+
+#[test]
+fn a_function_hears_of_each_record_once_and_may_panic() {
+    let node = TestNode::start("");
+    let producer = Producer::new(&node.config()).unwrap();
+    let (told, heard) = std::sync::mpsc::channel();
+    block_on(async {
+        for i in 0..50_i64 {
+            let told = told.clone();
+            let value = i.to_string();
+            let record = Record::to("t").value(&value).partition(0);
+            let done = move |outcome: Result<RecordMetadata, Error>| {
+                told.send((i, outcome.unwrap().offset.0)).unwrap();
+                assert!(i != 7, "the application's mistake");
+            };
+            producer.send_with(record, done).await.unwrap();
+        }
+        producer.flush().await.unwrap();
+    });
+    let mut all: Vec<_> = (0..50).map(|_| heard.recv_timeout(Duration::from_secs(20)).unwrap()).collect();
+    all.sort_unstable();
+    assert_eq!(all, (0..50).map(|i| (i, i)).collect::<Vec<_>>());
+
+    // Nobody answers any more: what was taken is told as well.
+    drop(node);
+    let told_last = told.clone();
+    let last = Record::to("t").value("last").partition(0);
+    let done = move |outcome: Result<RecordMetadata, Error>| {
+        assert!(outcome.is_err());
+        told_last.send((50, -1)).unwrap();
+    };
+    block_on(producer.send_with(last, done)).unwrap();
+    block_on(producer.close(Duration::from_millis(50))).unwrap_err();
+    assert_eq!(heard.recv_timeout(Duration::from_secs(20)).unwrap(), (50, -1));
 }
