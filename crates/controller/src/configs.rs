@@ -14,7 +14,7 @@ use ottla_protocol::api::incremental_alter_configs::{
 };
 use ottla_protocol::records::metadata::{ClearElrRecord, ConfigRecord, MetadataRecord};
 
-use crate::outcome::code_and_message;
+use crate::outcome::{code_and_message, each_once};
 use crate::{Outcome, Refusal, State, topic_names};
 
 const TOPIC: i8 = 2;
@@ -77,79 +77,76 @@ impl ConfigControl<'_> {
         &self,
         request: &IncrementalAlterConfigsRequest,
     ) -> Outcome<IncrementalAlterConfigsResponse> {
-        let keys: Vec<_> =
-            request.resources.iter().map(|r| (r.resource_type, r.resource_name.clone())).collect();
-        let twice = repeated(&keys);
-        let mut answered = BTreeSet::new();
-        let mut records = Vec::new();
-        let mut responses = Vec::with_capacity(keys.len());
-        for (resource, key) in request.resources.iter().zip(&keys) {
-            let result = if twice.contains(key) {
-                if !answered.insert(key) {
-                    continue;
-                }
-                Err(Refusal::new(ErrorCode::InvalidRequest, "Each resource must appear at most once."))
-            } else {
-                let entries =
-                    resource.configs.iter().map(|c| (&c.name, c.config_operation, c.value.as_ref()));
-                read_changes(entries)
-                    .and_then(|changes| self.alter(key.0, &key.1, &changes, Resource::Existing))
-            };
-            let (error_code, error_message) = code_and_message(&result);
-            responses.push(AlterConfigsResourceResponse {
-                error_code,
-                error_message,
-                resource_type: key.0,
-                resource_name: key.1.clone(),
-            });
-            records.extend(result.unwrap_or_default());
-        }
-        if request.validate_only {
-            records.clear();
-        }
+        let mut responses = Vec::with_capacity(request.resources.len());
+        let records = self.alter_each(
+            &request.resources,
+            |resource| (resource.resource_type, &resource.resource_name),
+            |resource| {
+                read_changes(resource.configs.iter().map(|c| (&c.name, c.config_operation, c.value.as_ref())))
+            },
+            |(resource_type, resource_name), (error_code, error_message)| {
+                let resource_name = resource_name.clone();
+                responses.push(AlterConfigsResourceResponse {
+                    error_code,
+                    error_message,
+                    resource_type,
+                    resource_name,
+                });
+            },
+        );
+        let records = if request.validate_only { Vec::new() } else { records };
         Outcome::new(records, IncrementalAlterConfigsResponse { responses, ..Default::default() })
     }
 
     /// The old request: what is not named is deleted.
     pub fn alter_all(&self, request: &AlterConfigsRequest) -> Outcome<AlterConfigsResponse> {
-        let keys: Vec<_> =
-            request.resources.iter().map(|r| (r.resource_type, r.resource_name.clone())).collect();
-        let twice = repeated(&keys);
-        let mut answered = BTreeSet::new();
-        let mut records = Vec::new();
-        let mut responses = Vec::with_capacity(keys.len());
-        for (resource, key) in request.resources.iter().zip(&keys) {
-            let result = if twice.contains(key) {
-                if !answered.insert(key) {
-                    continue;
+        let mut responses = Vec::with_capacity(request.resources.len());
+        let records = self.alter_each(
+            &request.resources,
+            |resource| (resource.resource_type, &resource.resource_name),
+            |resource| {
+                let mut changes =
+                    read_changes(resource.configs.iter().map(|c| (&c.name, 0, c.value.as_ref())))?;
+                let named: BTreeSet<String> = changes.iter().map(|change| change.name.clone()).collect();
+                let known = self.state.configs(resource.resource_type, &resource.resource_name);
+                for name in known.keys().filter(|name| !named.contains(&***name)) {
+                    let (name, operation) = (name.to_string(), ConfigOperation::Delete);
+                    changes.push(ConfigChange { name, operation, value: String::new() });
                 }
-                Err(Refusal::new(ErrorCode::InvalidRequest, "Each resource must appear at most once."))
-            } else {
-                let entries = resource.configs.iter().map(|c| (&c.name, 0, c.value.as_ref()));
-                read_changes(entries).and_then(|mut changes| {
-                    let named: BTreeSet<String> = changes.iter().map(|change| change.name.clone()).collect();
-                    for name in
-                        self.state.configs(key.0, &key.1).keys().filter(|name| !named.contains(&***name))
-                    {
-                        let (name, operation) = (name.to_string(), ConfigOperation::Delete);
-                        changes.push(ConfigChange { name, operation, value: String::new() });
-                    }
-                    self.alter(key.0, &key.1, &changes, Resource::Existing)
-                })
-            };
-            let (error_code, error_message) = code_and_message(&result);
-            responses.push(alter_configs::AlterConfigsResourceResponse {
-                error_code,
-                error_message,
-                resource_type: key.0,
-                resource_name: key.1.clone(),
-            });
+                Ok(changes)
+            },
+            |(resource_type, resource_name), (error_code, error_message)| {
+                let resource_name = resource_name.clone();
+                responses.push(alter_configs::AlterConfigsResourceResponse {
+                    error_code,
+                    error_message,
+                    resource_type,
+                    resource_name,
+                });
+            },
+        );
+        let records = if request.validate_only { Vec::new() } else { records };
+        Outcome::new(records, AlterConfigsResponse { responses, ..Default::default() })
+    }
+
+    /// The records of all changes that are allowed; `answer` is told what becomes of each resource.
+    fn alter_each<'a, T>(
+        &self,
+        resources: &'a [T],
+        key: impl Fn(&'a T) -> (i8, &'a Str),
+        changes: impl Fn(&'a T) -> Result<Vec<ConfigChange>, Refusal>,
+        mut answer: impl FnMut((i8, &'a Str), (i16, Option<Str>)),
+    ) -> Vec<MetadataRecord> {
+        let mut records = Vec::new();
+        for (resource, is_once) in each_once(resources, &key, "Each resource must appear at most once.") {
+            let (kind, name) = key(resource);
+            let result = is_once
+                .and_then(|()| changes(resource))
+                .and_then(|changes| self.alter(kind, name, &changes, Resource::Existing));
+            answer((kind, name), code_and_message(&result));
             records.extend(result.unwrap_or_default());
         }
-        if request.validate_only {
-            records.clear();
-        }
-        Outcome::new(records, AlterConfigsResponse { responses, ..Default::default() })
+        records
     }
 
     /// The records for a topic that the same batch creates.
@@ -377,11 +374,6 @@ fn edit_list(base: &str, operation: ConfigOperation, edit: &str) -> String {
         }
     }
     list.join(",")
-}
-
-fn repeated<K: Ord + Clone>(keys: &[K]) -> BTreeSet<K> {
-    let mut seen = BTreeSet::new();
-    keys.iter().filter(|&key| !seen.insert(key)).cloned().collect()
 }
 
 #[cfg(test)]

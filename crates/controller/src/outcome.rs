@@ -1,5 +1,7 @@
 //! What a request leads to.
 
+use std::collections::BTreeMap;
+
 use ottla_model::ErrorCode;
 use ottla_protocol::Str;
 use ottla_protocol::records::metadata::MetadataRecord;
@@ -61,4 +63,21 @@ pub(crate) fn code_and_message<T>(result: &Result<T, Refusal>) -> (i16, Option<S
         Ok(_) => (ErrorCode::None.code(), None),
         Err(refusal) => (refusal.code.code(), refusal.message.as_deref().map(Str::from)),
     }
+}
+
+/// The items of a request, each of which stands alone; those with the same key are one, which is refused.
+pub(crate) fn each_once<'a, T, K: Ord>(
+    items: &'a [T],
+    key: impl Fn(&'a T) -> K,
+    refusal: &'static str,
+) -> impl Iterator<Item = (&'a T, Result<(), Refusal>)> {
+    let mut counts = BTreeMap::new();
+    for item in items {
+        *counts.entry(key(item)).or_insert(0) += 1;
+    }
+    items.iter().filter_map(move |item| match std::mem::take(counts.get_mut(&key(item))?) {
+        0 => None,
+        1 => Some((item, Ok(()))),
+        _ => Some((item, Err(Refusal::new(ErrorCode::InvalidRequest, refusal)))),
+    })
 }

@@ -16,7 +16,7 @@ use ottla_protocol::records::metadata::{
 };
 
 use crate::configs::{ConfigChange, ConfigControl};
-use crate::outcome::code_and_message;
+use crate::outcome::{code_and_message, each_once};
 use crate::partition_change::ids;
 use crate::{Outcome, Random, Refusal, State, placement, topic_names};
 
@@ -45,19 +45,10 @@ impl TopicControl<'_> {
             let topics = request.topics.iter().map(|topic| refused(&topic.name, &refusal)).collect();
             return Outcome::answer(CreateTopicsResponse { topics, ..Default::default() });
         }
-        let duplicates = duplicates(request.topics.iter().map(|topic| &topic.name));
-        let mut answered = BTreeSet::new();
         let mut records = Vec::new();
         let mut topics = Vec::with_capacity(request.topics.len());
-        for topic in &request.topics {
-            let result = if duplicates.contains(&topic.name) {
-                if !answered.insert(topic.name.clone()) {
-                    continue;
-                }
-                Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
-            } else {
-                self.create_one(topic, &mut records, random)
-            };
+        for (topic, is_once) in each_once(&request.topics, |topic| &topic.name, "Duplicate topic name.") {
+            let result = is_once.and_then(|()| self.create_one(topic, &mut records, random));
             topics.push(result.unwrap_or_else(|refusal| refused(&topic.name, &refusal)));
         }
         if request.validate_only {
@@ -342,19 +333,10 @@ impl TopicControl<'_> {
         request: &CreatePartitionsRequest,
         random: &mut Random,
     ) -> Outcome<CreatePartitionsResponse> {
-        let duplicates = duplicates(request.topics.iter().map(|topic| &topic.name));
-        let mut answered = BTreeSet::new();
         let mut records = Vec::new();
         let mut results = Vec::with_capacity(request.topics.len());
-        for topic in &request.topics {
-            let result = if duplicates.contains(&topic.name) {
-                if !answered.insert(topic.name.clone()) {
-                    continue;
-                }
-                Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
-            } else {
-                self.create_partitions_of(topic, random)
-            };
+        for (topic, is_once) in each_once(&request.topics, |topic| &topic.name, "Duplicate topic name.") {
+            let result = is_once.and_then(|()| self.create_partitions_of(topic, random));
             let (error_code, error_message) = code_and_message(&result);
             results.push(CreatePartitionsTopicResult { name: topic.name.clone(), error_code, error_message });
             records.extend(result.unwrap_or_default());

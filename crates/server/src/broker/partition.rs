@@ -667,53 +667,49 @@ impl Partition {
     }
 
     /// Gives up what the leader does not have.
-    pub fn truncate(
+    pub fn correct(
         &mut self,
         epoch: LeaderEpoch,
-        leader: EpochEnd,
+        correction: Correction,
         now: Millis,
     ) -> Result<FollowerLog, FollowError> {
         self.check_follows(epoch)?;
-        let log_end = self.log.log_end_offset();
-        let local = self.log.view().end_offset_for_epoch(leader.epoch);
-        let local = local.map(|(epoch, end)| EpochEnd { epoch, end });
-        self.cut(truncation_offset(leader, local, log_end), now)
-    }
-
-    /// Gives up everything from `offset` on: the leader's log ends there.
-    pub fn truncate_to(
-        &mut self,
-        epoch: LeaderEpoch,
-        offset: Offset,
-        now: Millis,
-    ) -> Result<FollowerLog, FollowError> {
-        self.check_follows(epoch)?;
-        self.cut(offset, now)
-    }
-
-    /// Gives up everything: the leader's log begins behind this one's end.
-    pub fn restart_at(
-        &mut self,
-        epoch: LeaderEpoch,
-        offset: Offset,
-        now: Millis,
-    ) -> Result<FollowerLog, FollowError> {
-        self.check_follows(epoch)?;
-        info!(partition = %self.handle.name, %offset, "the leader's log begins behind the end of this one: starting anew");
-        self.log.truncate_fully_and_start_at(offset, now)?;
+        match correction {
+            Correction::Diverged(leader) => {
+                let local = self.log.view().end_offset_for_epoch(leader.epoch);
+                let local = local.map(|(epoch, end)| EpochEnd { epoch, end });
+                self.cut(truncation_offset(leader, local, self.log.log_end_offset()), now)?;
+            }
+            Correction::EndsAt(offset) => self.cut(offset, now)?,
+            Correction::BeginsAt(offset) => {
+                let partition = &self.handle.name;
+                info!(%partition, %offset, "the leader's log begins behind the end of this one: starting anew");
+                self.log.truncate_fully_and_start_at(offset, now)?;
+            }
+        }
         Ok(self.follower_log())
     }
 
-    fn cut(&mut self, offset: Offset, now: Millis) -> Result<FollowerLog, FollowError> {
+    fn cut(&mut self, offset: Offset, now: Millis) -> Result<(), StorageError> {
         let (log_end, high_watermark) = (self.log.log_end_offset(), self.log.high_watermark());
         if offset < high_watermark {
             warn!(partition = %self.handle.name, %offset, %high_watermark, "cutting the log below its high watermark");
         } else if offset < log_end {
             info!(partition = %self.handle.name, %offset, %log_end, "cutting what the leader does not have");
         }
-        self.log.truncate_to(offset, now)?;
-        Ok(self.follower_log())
+        self.log.truncate_to(offset, now)
     }
+}
+
+/// Where a follower's log differs from its leader's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Correction {
+    /// The leader has this end of the last epoch that the follower knows, or of the one before.
+    Diverged(EpochEnd),
+    /// The leader's log ends there, before the follower's.
+    EndsAt(Offset),
+    /// The leader's log begins there, behind the follower's end.
+    BeginsAt(Offset),
 }
 
 /// Why a follower did not take what its fetcher brought.

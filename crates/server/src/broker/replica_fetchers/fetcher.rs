@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::super::Broker;
-use super::super::partition::{FollowError, FollowerLog, Partition, PartitionHandle, Replicated};
+use super::super::partition::{Correction, FollowError, FollowerLog, Partition, PartitionHandle, Replicated};
 use super::super::replication_quota::Side;
 use super::super::shard::{Shard, Work};
 use super::session::{FetchLimits, FetchSession};
@@ -312,7 +312,7 @@ impl Fetcher {
                     None
                 }
             },
-            Step::Truncate(end) => Some(Task::Truncate(epoch, end)),
+            Step::Truncate(end) => Some(Task::Correct(epoch, Correction::Diverged(end))),
             Step::AskForEnds => {
                 out_of_range.push(key);
                 None
@@ -369,9 +369,15 @@ impl Fetcher {
         let (handle, epoch) = (Arc::clone(&followed.handle), followed.state.leader_epoch());
         let log_end = followed.state.offset();
         let found = match self.list_offset(&handle, epoch, LATEST).await? {
-            Ok(leader_end) if leader_end < log_end => Ok(Task::TruncateTo(epoch, leader_end)),
+            Ok(leader_end) if leader_end < log_end => {
+                Ok(Task::Correct(epoch, Correction::EndsAt(leader_end)))
+            }
             Ok(_) => self.list_offset(&handle, epoch, EARLIEST).await?.map(|leader_start| {
-                if leader_start > log_end { Task::RestartAt(epoch, leader_start) } else { Task::Look(epoch) }
+                if leader_start > log_end {
+                    Task::Correct(epoch, Correction::BeginsAt(leader_start))
+                } else {
+                    Task::Look(epoch)
+                }
             }),
             Err(error) => Err(error),
         };
@@ -437,9 +443,7 @@ async fn sleep_until(due: Option<Millis>) {
 /// What a shard is to do with a follower's partition.
 enum Task {
     Append(Replicated),
-    Truncate(LeaderEpoch, EpochEnd),
-    TruncateTo(LeaderEpoch, Offset),
-    RestartAt(LeaderEpoch, Offset),
+    Correct(LeaderEpoch, Correction),
     /// Only say how far the log goes.
     Look(LeaderEpoch),
 }
@@ -448,9 +452,7 @@ impl Task {
     fn run(self, partition: &mut Partition, now: Millis) -> Result<FollowerLog, FollowError> {
         match self {
             Task::Append(replicated) => partition.replicate(replicated, now),
-            Task::Truncate(epoch, leader) => partition.truncate(epoch, leader, now),
-            Task::TruncateTo(epoch, offset) => partition.truncate_to(epoch, offset, now),
-            Task::RestartAt(epoch, offset) => partition.restart_at(epoch, offset, now),
+            Task::Correct(epoch, correction) => partition.correct(epoch, correction, now),
             Task::Look(epoch) => partition.look(epoch),
         }
     }
