@@ -89,10 +89,15 @@ pub fn go_client() -> Result<PathBuf> {
 
 /// A directory with the Node clients and their packages installed; librdkafka takes minutes to compile.
 pub fn node_client() -> Result<PathBuf> {
-    let source = crate_dir().join("clients/node");
-    let inputs =
-        ["package.json", "package-lock.json", "client.js", "rdkafka.js"].map(|name| source.join(name));
-    made("node", &inputs.each_ref().map(PathBuf::as_path), |dir| {
+    node_project("node", "clients/node", &["client.js", "rdkafka.js"])
+}
+
+/// A copy of a Node project with its packages installed.
+fn node_project(name: &str, source: &str, programs: &[&str]) -> Result<PathBuf> {
+    let source = crate_dir().join(source);
+    let names = ["package.json", "package-lock.json"].iter().chain(programs);
+    let inputs: Vec<PathBuf> = names.map(|name| source.join(name)).collect();
+    made(name, &inputs.iter().map(PathBuf::as_path).collect::<Vec<_>>(), |dir| {
         for input in &inputs {
             fs::copy(input, dir.join(input.file_name().context("name a Node input")?))?;
         }
@@ -134,6 +139,30 @@ pub fn sorted(dir: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// The JUnit wrapper of `testing/java` and its tests, compiled, with the jars they need.
+pub fn junit_wrapper() -> Result<PathBuf> {
+    let source = crate_dir().join("../../testing/java");
+    let inputs = [
+        "pom.xml",
+        "src/main/java/ottla/testing/OttlaBroker.java",
+        "src/test/java/ottla/testing/OttlaBrokerTest.java",
+    ]
+    .map(|name| source.join(name));
+    made("junit", &inputs.each_ref().map(PathBuf::as_path), |dir| {
+        run(Command::new("mvn")
+            .args(["-q", "-B", "-f"])
+            .arg(&inputs[0])
+            .args(["dependency:copy-dependencies", &format!("-DoutputDirectory={}", dir.display())]))?;
+        let jars = format!("{}/*", dir.display());
+        run(Command::new("javac").args(["-nowarn", "-cp", &jars, "-d"]).arg(dir).args(&inputs[1..]))
+    })
+}
+
+/// The Node wrapper of `testing/node` and its tests, with the packages they need.
+pub fn node_wrapper() -> Result<PathBuf> {
+    node_project("node-wrapper", "../../testing/node", &["index.js", "index.test.js"])
 }
 
 fn made(name: &str, inputs: &[&Path], make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {

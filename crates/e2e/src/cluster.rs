@@ -403,7 +403,7 @@ impl Cluster {
 
     /// Compares the batches that the logs of these nodes have in common; returns their bytes and where each log ends.
     pub fn compare_logs(&self, dir: &str, nodes: &[i32]) -> Result<(usize, Vec<i64>)> {
-        let logs = nodes.iter().map(|id| Ok((*id, batches(&self.node(*id).data().join(dir))?)));
+        let logs = nodes.iter().map(|id| Ok((*id, batches(&self.node(*id).log_of(dir))?)));
         let logs: Vec<(i32, BTreeMap<i64, Vec<u8>>)> = logs.collect::<Result<_>>()?;
         let start = logs.iter().filter_map(|(_, log)| log.keys().next()).max().copied().unwrap_or(0);
         let end = logs.iter().map(|(_, log)| log.keys().last().copied().unwrap_or(-1)).min().unwrap_or(-1);
@@ -441,7 +441,7 @@ impl Cluster {
 
     /// The bytes of a log on a node, without what is allocated ahead.
     pub fn log_size(&self, dir: &str, id: i32) -> Result<u64> {
-        let batches = batches(&self.node(id).data().join(dir))?;
+        let batches = batches(&self.node(id).log_of(dir))?;
         Ok(batches.values().map(|batch| batch.len() as u64).sum())
     }
 }

@@ -15,6 +15,8 @@ pub enum Disk {
     Plain,
     /// An ext4 of so many MiB on a loop device, to be filled or to lose its power.
     Loop(u32),
+    /// The node has a second directory, on such an ext4.
+    Second(u32),
 }
 
 /// A mounted file system; unmounted on drop.
@@ -29,7 +31,7 @@ impl Mount {
     pub fn make(disk: Disk, dir: &Path) -> Result<Option<Mount>> {
         match disk {
             Disk::Plain => Ok(None),
-            Disk::Loop(mib) => {
+            Disk::Loop(mib) | Disk::Second(mib) => {
                 let image = dir.with_extension("ext4");
                 let file = File::create(&image).context("create the image of a disk")?;
                 file.set_len(u64::from(mib) << 20).context("size the image of a disk")?;

@@ -139,7 +139,12 @@ impl Node {
             .context("create a directory for a node")?;
         let data = home.path().join("data");
         fs::create_dir_all(&data).context("create the data directory")?;
-        let mount = Mount::make(place.disk, &data)?;
+        let broken = match place.disk {
+            Disk::Second(_) => home.path().join("more"),
+            Disk::Plain | Disk::Loop(_) => data,
+        };
+        fs::create_dir_all(&broken).context("create the directory of a disk")?;
+        let mount = Mount::make(place.disk, &broken)?;
         let node = Node { brand, place, mount, home, child: None, log_start: 0 };
         node.configure(extra)?;
         Ok(node)
@@ -162,11 +167,14 @@ impl Node {
              advertised.listeners={listeners}\n\
              controller.listener.names=CONTROLLER\n\
              listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
-             log.dirs={data}\n\
+             log.dirs={dirs}\n\
              group.initial.rebalance.delay.ms=0\n\
              {extra}\n",
             extra = extra.replace("{home}", &self.home().display().to_string()),
-            data = self.data().display(),
+            dirs = match self.place.disk {
+                Disk::Second(_) => format!("{},{}", self.data().display(), self.second().display()),
+                Disk::Plain | Disk::Loop(_) => self.data().display().to_string(),
+            },
         );
         fs::write(self.properties(), properties).context("write server.properties")
     }
@@ -371,9 +379,20 @@ impl Node {
         self.place.controller
     }
 
-    /// The directory of `log.dirs`.
+    /// The directory of `log.dirs`, the first if there are two.
     pub fn data(&self) -> PathBuf {
         self.home.path().join("data")
+    }
+
+    /// The second directory of a node that has one.
+    pub fn second(&self) -> PathBuf {
+        self.home.path().join("more")
+    }
+
+    /// Where the partition's log lies, or would.
+    pub fn log_of(&self, partition: &str) -> PathBuf {
+        let second = self.second().join(partition);
+        if second.is_dir() { second } else { self.data().join(partition) }
     }
 
     /// The directory above the data, with server.properties and the log.

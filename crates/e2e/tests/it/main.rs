@@ -6,6 +6,7 @@
 
 mod clients;
 mod crashes;
+mod failures;
 mod faults;
 mod groups;
 mod hostile;
@@ -15,6 +16,7 @@ mod operations;
 mod readme;
 mod takeover;
 mod tools;
+mod wrappers;
 
 use std::time::Instant;
 
@@ -27,14 +29,16 @@ type Named = (&'static str, fn() -> anyhow::Result<()>);
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let suites: [(&str, &[Named]); 11] = [
+    let suites: [(&str, &[Named]); 13] = [
         ("tools", tools::TESTS),
         ("groups", groups::TESTS),
         ("clients", clients::TESTS),
         ("readme", readme::TESTS),
+        ("wrappers", wrappers::TESTS),
         ("takeover", takeover::TESTS),
         ("crashes", crashes::TESTS),
         ("faults", faults::TESTS),
+        ("failures", failures::TESTS),
         ("mixed", mixed::TESTS),
         ("intruders", intruders::TESTS),
         ("operations", operations::TESTS),

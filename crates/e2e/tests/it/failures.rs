@@ -1,0 +1,132 @@
+//! Failures that are not over within seconds: a log directory that is gone while its broker goes on, and partitions all
+//! of whose in-sync replicas are.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use ottla_e2e::cluster::{Cluster, PATIENCE, Shape, pause};
+use ottla_e2e::disk::Disk;
+use ottla_e2e::load::Load;
+use ottla_e2e::node::{Brand, Roles};
+use ottla_e2e::scenario;
+use ottla_e2e::wire::Replicas;
+
+use crate::Named;
+
+pub const TESTS: &[Named] = &[("log_directory", log_directory), ("unclean_election", unclean_election)];
+
+const TOPIC: &str = "failures";
+const OFFSETS: &str = "__consumer_offsets";
+
+/// One of the two log directories of a broker fails: what it led there others lead, what it has in the other one it goes
+/// on to lead and to follow; with a repaired disk it is back everywhere.
+fn log_directory() -> Result<()> {
+    let mut shape = Shape::of(&[Brand::candidate(); 3]);
+    shape.disk = Disk::Second(96);
+    let mut cluster = Cluster::start(&shape)?;
+    let outcome = lose_directory(&mut cluster);
+    cluster.explained(outcome)
+}
+
+fn lose_directory(cluster: &mut Cluster) -> Result<()> {
+    cluster.create_topic(TOPIC, 3, 3)?;
+    // Enough for each broker to lead and to follow in each of its directories.
+    cluster.create_topic("more", 24, 3)?;
+    let home = cluster.node(1).home().to_owned();
+    let mut load = Load::over(&cluster.bootstrap(), &home, TOPIC)?;
+    load.await_progress(300)?;
+    cluster.await_in_sync()?;
+    let committed = load.committed()?;
+    let before = cluster.metadata()?.partitions;
+    // Somebody who leads there a partition that is written to.
+    let mut victims = (1..=3).filter_map(|id| {
+        let there = second_directory(cluster, id).ok()?;
+        let is_led = |p: i32| {
+            let name = (TOPIC.to_owned(), p);
+            there.contains(&name) && before[&name].leader == id
+        };
+        (0..3).any(is_led).then_some((id, there))
+    });
+    let (victim, lost) = victims.next().context("find a leader in a second directory")?;
+    let (led, followed): (Vec<_>, Vec<_>) = lost.iter().partition(|name| before[*name].leader == victim);
+    ensure!(
+        !led.is_empty() && !followed.is_empty(),
+        "node {victim} leads {led:?} and follows {followed:?} there"
+    );
+    let begun = Instant::now();
+    cluster.node(victim).disk()?.lose_power()?;
+    await_all(cluster, |name, state| match lost.contains(name) {
+        true => state.leader >= 0 && state.leader != victim && !state.isr.contains(&victim),
+        // What else it led it leads, what else it followed it follows.
+        false => state.isr.contains(&victim) && (before[name].leader != victim || state.leader == victim),
+    })?;
+    eprintln!(
+        "e2e: {} led and {} followed partitions are left to others after {:.1} s",
+        led.len(),
+        followed.len(),
+        begun.elapsed().as_secs_f64()
+    );
+    load.await_progress(300)?;
+    load.check_group(&committed)?;
+    ensure!(cluster.node_mut(victim).runs(), "node {victim} ended, and had another directory");
+    cluster.node_mut(victim).stop()?;
+    cluster.node(victim).disk()?.restore()?;
+    cluster.launch(&[victim])?;
+    cluster.await_in_sync()?;
+    ensure!(
+        second_directory(cluster, victim)? == lost,
+        "replicas have moved between the directories of node {victim}"
+    );
+    load.await_progress(100)?;
+    let audit = load.finish()?;
+    cluster.await_in_sync()?;
+    let bytes = cluster.await_equal_logs(TOPIC)? + cluster.await_equal_logs(OFFSETS)?;
+    eprintln!(
+        "e2e: {} records acknowledged, all there once; {bytes} bytes equal on all replicas",
+        audit.acknowledged
+    );
+    Ok(())
+}
+
+/// The partitions that lie in a node's second directory.
+fn second_directory(cluster: &Cluster, id: i32) -> Result<BTreeSet<(String, i32)>> {
+    let dir = cluster.node(id).second();
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(&dir).with_context(|| format!("list {}", dir.display()))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if let Some((topic, partition)) = name.rsplit_once('-')
+            && let Ok(partition) = partition.parse()
+        {
+            found.insert((topic.to_owned(), partition));
+        }
+    }
+    Ok(found)
+}
+
+fn await_all(cluster: &mut Cluster, wanted: impl Fn(&(String, i32), &Replicas) -> bool) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let partitions = cluster.metadata()?.partitions;
+        let strange = partitions.iter().find(|(name, state)| !wanted(name, state));
+        let Some(strange) = strange else { return Ok(()) };
+        ensure!(Instant::now() < deadline, "still {strange:?}");
+        pause();
+    }
+}
+
+/// A controller and three brokers, of which two go, the one that is in sync last.
+fn unclean_election() -> Result<()> {
+    let shape = |brand| {
+        let mut shape = Shape::of(&[brand; 4]);
+        for (_, roles) in &mut shape.members[..3] {
+            *roles = Roles::Broker;
+        }
+        shape.members[3].1 = Roles::Controller;
+        shape
+    };
+    let mut judge = Cluster::start(&shape(Brand::Apache))?;
+    let mut candidate = Cluster::start(&shape(Brand::candidate()))?;
+    let outcome = scenario::compare("unclean", &mut judge, &mut candidate);
+    candidate.explained(outcome)
+}
