@@ -19,8 +19,8 @@ pub const TESTS: &[Named] = &[("log_directory", log_directory), ("unclean_electi
 const TOPIC: &str = "failures";
 const OFFSETS: &str = "__consumer_offsets";
 
-/// One of the two log directories of a broker fails: what it led there others lead, what it has in the other one it goes
-/// on to lead and to follow; with a repaired disk it is back everywhere.
+/// One of the two log directories of a broker fails: what it led there others lead, what it has in the other one it
+/// goes on to lead and to follow; with a repaired disk it is back everywhere.
 fn log_directory() -> Result<()> {
     let mut shape = Shape::of(&[Brand::candidate(); 3]);
     shape.disk = Disk::Second(96);
