@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::confirm::Consent;
 use crate::connect::{self, Options};
 use crate::outcomes::Outcomes;
-use crate::select::pair;
+use crate::select::{self, pair};
 use crate::table::{Format, Table};
 
 #[derive(clap::Args)]
@@ -98,6 +98,9 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 async fn describe(admin: &Admin, resource: &Resource, all: bool, format: Format) -> Result<()> {
+    if resource.kind == ConfigResourceType::Topic {
+        select::must_exist(admin, &resource.name).await?;
+    }
     let mut table = Table::new(&["name", "value", "source", "default", "read_only", "sensitive"]);
     for config in admin.describe_configs(resource).await? {
         if all || config.is_own(resource.kind) {
@@ -127,6 +130,9 @@ async fn alter(
     changes: Vec<(String, ConfigChange)>,
     format: Format,
 ) -> Result<()> {
+    if matches!(resource.kind, Kind::Topic) {
+        select::must_exist(admin, &resource.name).await?;
+    }
     let mut outcomes = Outcomes::new();
     outcomes.add(&resource.name, "altered", admin.alter_configs(&resource.resource(), &changes).await);
     outcomes.print(format)

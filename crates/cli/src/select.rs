@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use anyhow::{Result, bail};
+use ottla_client::Admin;
 use ottla_client::state::metadata::Metadata;
 use ottla_model::ErrorCode;
 
@@ -67,6 +68,14 @@ pub fn choose<'a>(
 /// The topics that patterns mean.
 pub fn topics(metadata: &Metadata, patterns: &[Pattern]) -> Result<Vec<String>> {
     choose(metadata.topics.keys().map(|name| &**name), patterns, no_topic)
+}
+
+/// An error at once where a broker would be asked again and again whether it has heard of the topic by now.
+pub async fn must_exist(admin: &Admin, topic: &str) -> Result<()> {
+    match admin.metadata().await?.topic(topic) {
+        Some(_) => Ok(()),
+        None => Err(no_topic(topic)),
+    }
 }
 
 pub fn no_topic(name: &str) -> anyhow::Error {

@@ -345,6 +345,7 @@ async fn alter(
     changes: Vec<(String, ConfigChange)>,
     format: Format,
 ) -> Result<()> {
+    select::must_exist(admin, &topic).await?;
     let mut outcomes = Outcomes::new();
     let resource = Resource { kind: ConfigResourceType::Topic, name: topic };
     let altered = admin.alter_configs(&resource, &changes).await;

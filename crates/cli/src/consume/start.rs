@@ -3,9 +3,9 @@
 use std::str::FromStr;
 
 use anyhow::Result;
-use ottla_client::Consumer;
 use ottla_client::consumer::OffsetSpec;
-use ottla_model::{Millis, Offset, TopicPartition};
+use ottla_client::{Consumer, Error};
+use ottla_model::{ErrorCode, Millis, Offset, TopicPartition};
 
 use crate::utc::Timestamp;
 
@@ -47,8 +47,15 @@ impl Start {
             Self::End => to(OffsetSpec::Latest),
             Self::Time(ms) => to(OffsetSpec::At(Millis(ms))),
             Self::At(offset) => {
-                for partition in partitions {
-                    consumer.seek(partition, Offset(offset))?;
+                let begins = consumer.beginning_offsets(partitions).await?;
+                for (partition, Offset(end)) in consumer.end_offsets(partitions).await? {
+                    let begin = begins.get(&partition).map_or(0, |begin| begin.0);
+                    if !(begin..=end).contains(&offset) {
+                        let message =
+                            format!("{partition} has the offsets from {begin} to {end}, not {offset}");
+                        return Err(Error::broker(ErrorCode::OffsetOutOfRange, Some(message)).into());
+                    }
+                    consumer.seek(&partition, Offset(offset))?;
                 }
                 return Ok(());
             }

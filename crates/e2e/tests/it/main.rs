@@ -5,6 +5,7 @@
 //! other, as they share two nodes and few cores.
 
 mod clients;
+mod commands;
 mod crashes;
 mod failures;
 mod faults;
@@ -29,8 +30,9 @@ type Named = (&'static str, fn() -> anyhow::Result<()>);
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let suites: [(&str, &[Named]); 13] = [
+    let suites: [(&str, &[Named]); 14] = [
         ("tools", tools::TESTS),
+        ("commands", commands::TESTS),
         ("groups", groups::TESTS),
         ("clients", clients::TESTS),
         ("readme", readme::TESTS),

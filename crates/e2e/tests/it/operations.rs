@@ -15,6 +15,7 @@ use crate::Named;
 pub const TESTS: &[Named] = &[
     ("cluster", || follow(Brand::candidate(), &["cluster", "controllers", "brokers"])),
     ("migration", || follow(Brand::Apache, &["cluster", "migration"])),
+    ("tools", || follow(Brand::candidate(), &["tools"])),
 ];
 
 /// Runs the pages one after the other; `begun` is who serves the cluster until it is migrated.
