@@ -2,15 +2,16 @@
 //! of whose in-sync replicas are.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use ottla_e2e::cluster::{Cluster, PATIENCE, Shape, pause};
 use ottla_e2e::disk::Disk;
 use ottla_e2e::load::Load;
 use ottla_e2e::node::{Brand, Roles};
-use ottla_e2e::scenario;
-use ottla_e2e::wire::Replicas;
+use ottla_e2e::tools::Jars;
+use ottla_e2e::wire::{Connection, Replicas};
+use ottla_e2e::{scenario, tools};
 
 use crate::Named;
 
@@ -38,17 +39,9 @@ fn lose_directory(cluster: &mut Cluster) -> Result<()> {
     load.await_progress(300)?;
     cluster.await_in_sync()?;
     let committed = load.committed()?;
+    let victim = lead_in_second_directory(cluster)?;
+    let lost = second_directory(cluster, victim)?;
     let before = cluster.metadata()?.partitions;
-    // Somebody who leads there a partition that is written to.
-    let mut victims = (1..=3).filter_map(|id| {
-        let there = second_directory(cluster, id).ok()?;
-        let is_led = |p: i32| {
-            let name = (TOPIC.to_owned(), p);
-            there.contains(&name) && before[&name].leader == id
-        };
-        (0..3).any(is_led).then_some((id, there))
-    });
-    let (victim, lost) = victims.next().context("find a leader in a second directory")?;
     let (led, followed): (Vec<_>, Vec<_>) = lost.iter().partition(|name| before[*name].leader == victim);
     ensure!(
         !led.is_empty() && !followed.is_empty(),
@@ -87,6 +80,30 @@ fn lose_directory(cluster: &mut Cluster) -> Result<()> {
         audit.acknowledged
     );
     Ok(())
+}
+
+/// Has a partition that is written to led by a node on which it lies in the second directory.
+fn lead_in_second_directory(cluster: &mut Cluster) -> Result<i32> {
+    // Each directory got one of three partitions at least.
+    let there = second_directory(cluster, 1)?;
+    let (_, partition) = there
+        .into_iter()
+        .find(|(topic, _)| topic == TOPIC)
+        .context("find a partition in the second directory")?;
+    if cluster.leader(TOPIC, partition)? != 1 {
+        let address = cluster.node(1).address();
+        Connection::open(address, Duration::from_secs(20))?.reassign(TOPIC, partition, &[1, 2, 3])?;
+        let bootstrap = cluster.bootstrap();
+        let number = partition.to_string();
+        let arguments = ["--election-type", "preferred", "--topic", TOPIC, "--partition", &number];
+        let arguments = [&["--bootstrap-server", &bootstrap], &arguments[..]].concat();
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let limit = Duration::from_secs(40);
+        let outcome = tools::runner()?.tool(Jars::Tools, "kafka-leader-election", &arguments, b"", limit)?;
+        ensure!(outcome.status == 0, "elect a preferred leader: {outcome:?}");
+        cluster.leader_among(TOPIC, partition, |leader| leader == 1)?;
+    }
+    Ok(1)
 }
 
 /// The partitions that lie in a node's second directory.
