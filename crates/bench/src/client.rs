@@ -76,10 +76,12 @@ impl Cell {
 
     /// Records of a round.
     fn records(&self, options: &Options) -> usize {
-        match (self.mode, self.record_bytes) {
-            (Mode::Latency, _) => LATENCY_WARM_UP + options.amount(10_000),
-            (_, 100) => options.amount(1_200_000),
-            _ => options.amount(300_000),
+        let sent = if self.record_bytes == 100 { 1_200_000 } else { 300_000 };
+        match self.mode {
+            Mode::Latency => LATENCY_WARM_UP + options.amount(10_000),
+            Mode::Produce => options.amount(sent),
+            // Reading is cheap, and CPU time is counted in steps of 10 ms.
+            Mode::Consume => options.amount(2 * sent),
         }
     }
 
@@ -145,7 +147,7 @@ fn measure(
             let topic = create(node, &name)?;
             let fill = Cell { mode: Mode::Produce, ..cell };
             // Twice what a round reads: at the end of the log the last fetch of a round would wait, and delay the next.
-            programs.run(Client::Ottla, fill, node, &name, fill.records(options), 2)?;
+            programs.run(Client::Ottla, fill, node, &name, cell.records(options), 2)?;
             Some(topic)
         }
         _ => None,
