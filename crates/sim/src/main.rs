@@ -44,7 +44,7 @@ enum Kind {
 #[derive(Default)]
 struct Sum {
     quorum: (u64, usize, usize),
-    cluster: (usize, usize, usize),
+    cluster: (usize, usize, usize, usize),
 }
 
 impl Sum {
@@ -58,10 +58,11 @@ impl Sum {
         }
         if args.world != Kind::Quorum {
             let report = cluster::play(seed, args.seconds as u64, None)?;
-            let (acknowledged, reads, crashes) = &mut self.cluster;
+            let (acknowledged, reads, crashes, stops) = &mut self.cluster;
             *acknowledged += report.acknowledged;
             *reads += report.reads;
             *crashes += report.crashes;
+            *stops += report.stops;
         }
         Ok(())
     }
@@ -95,7 +96,9 @@ fn main() -> ExitCode {
     println!(
         "controllers: {steps} steps, {committed} records committed, {acknowledged} requests acknowledged"
     );
-    let (acknowledged, reads, crashes) = sum.cluster;
-    println!("whole nodes: {acknowledged} acknowledgements, {reads} reads, {crashes} crashes");
+    let (acknowledged, reads, crashes, stops) = sum.cluster;
+    println!(
+        "whole nodes: {acknowledged} acknowledgements, {reads} reads, {crashes} crashes, {stops} clean stops"
+    );
     ExitCode::SUCCESS
 }

@@ -24,6 +24,12 @@ pub enum Sabotage {
     AnswerEarly,
     /// A block of producer ids is given out again.
     RepeatAnswers,
+    /// A follower is not told where its log and its leader's part.
+    SkipDivergence,
+    /// A leader takes the change of in-sync replicas that it asks for as made; the controller never hears of it.
+    AssumeInSync,
+    /// Some commits of offsets are acknowledged and forgotten.
+    ForgetCommits,
 }
 
 impl Sabotage {
@@ -37,8 +43,9 @@ impl Sabotage {
         Self::RepeatAnswers,
     ];
 
-    /// Those that clusters of whole nodes show as well.
-    pub const OF_CLUSTERS: [Self; 2] = [Self::AnswerEarly, Self::ForgetVote];
+    /// Those that clusters of whole nodes show.
+    pub const OF_CLUSTERS: [Self; 5] =
+        [Self::AnswerEarly, Self::ForgetVote, Self::SkipDivergence, Self::AssumeInSync, Self::ForgetCommits];
 
     pub fn is_of_disk(self) -> bool {
         matches!(self, Self::ForgetSync | Self::ForgetVote | Self::ForgetNames)

@@ -149,7 +149,7 @@ impl Session {
         while self.pending.len() < PIPELINED_MAX
             && let Some(frame) = self.connection.next_frame()?
         {
-            let (context, body) = self.parse(frame)?;
+            let (context, mut body) = self.parse(frame)?;
             let mut lose_answer = false;
             if let Some(hook) = &self.listener.hook
                 && let Some(intervention) = hook.intervene(&context, body.rest())
@@ -167,6 +167,7 @@ impl Session {
                         self.connection.flush().await?;
                         lose_answer = true;
                     }
+                    Intervention::Replace(other) => body = Decoder::new(other),
                     Intervention::Answer(answer) => {
                         self.queue(Answer::of_other_node(answer));
                         continue;

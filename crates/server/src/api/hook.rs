@@ -17,6 +17,8 @@ pub enum Intervention {
     Close,
     /// It is handled, and the connection closed before the answer leaves.
     LoseAnswer,
+    /// Another is handled in its place: this body, in the same version.
+    Replace(Bytes),
     /// It is not handled; this is the answer: response header and body, without the frame's length.
     Answer(Bytes),
 }

@@ -1,5 +1,7 @@
 //! What clients do, over the wire: producers, readers and groups that commit offsets, each a task of the clients' host.
 
+mod operator;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -138,11 +140,11 @@ impl Client {
         self.leaders.entry(partition).or_default().is_stale = true;
     }
 
-    /// Creates the topic; whoever comes second finds it.
-    pub async fn create(&mut self) {
+    /// Creates a topic; whoever comes second finds it.
+    pub async fn create(&mut self, name: &str) {
         loop {
             let topic = CreatableTopic {
-                name: TOPIC.into(),
+                name: name.into(),
                 num_partitions: PARTITIONS,
                 replication_factor: 3,
                 ..Default::default()
@@ -374,7 +376,8 @@ pub fn tasks(
     for group in 0..GROUPS {
         tasks.push(Box::pin(client().commit(format!("group-{group}"))));
     }
+    tasks.push(Box::pin(client().operate()));
     let mut creator = client();
-    tasks.push(Box::pin(async move { creator.create().await }));
+    tasks.push(Box::pin(async move { creator.create(TOPIC).await }));
     tasks
 }

@@ -8,15 +8,18 @@ use std::time::Duration;
 use ottla_commit_log::disk::CrashImage;
 use ottla_commit_log::{Disk, SimDisk};
 use ottla_model::{Millis, NodeId, Uuid};
+use ottla_server::api::RequestHook;
 use ottla_server::clock::{self, Clock};
 use ottla_server::config::{Properties, ServerConfig};
 use ottla_server::environment::Environment;
 use ottla_server::node::{Node, RunningNode};
 use ottla_server::storage::{self, FormatOptions, InitialController, Quorum};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::net::Net;
+use super::tamper::Tamper;
 use crate::node::CLUSTER;
 use crate::sabotage::{LyingDisk, Sabotage};
 
@@ -84,6 +87,8 @@ enum Life {
     #[default]
     Starting,
     Running(Arc<Node>),
+    /// Somebody asked it to, and it has.
+    Stopped,
     Ended(String),
 }
 
@@ -95,6 +100,11 @@ pub struct Host {
     sabotage: Option<Sabotage>,
     up: Option<Driven>,
     life: Arc<Mutex<Life>>,
+    stopping: Arc<Notify>,
+    /// Its node was asked to stop.
+    is_stopping: bool,
+    /// The disk fails, or will; until the next start.
+    pub disk_is_broken: bool,
     /// Nothing of it runs until then.
     pub paused_until: u64,
     pub skew_ms: i64,
@@ -144,6 +154,9 @@ impl Host {
             sabotage,
             up: None,
             life: Arc::default(),
+            stopping: Arc::default(),
+            is_stopping: false,
+            disk_is_broken: false,
             paused_until: 0,
             skew_ms: 0,
         }
@@ -152,19 +165,32 @@ impl Host {
     pub fn start(&mut self, now_ms: u64) {
         let mut driven = Driven::new(now_ms);
         driven.skew_ms = self.skew_ms;
-        self.life = Arc::default();
+        (self.life, self.stopping, self.is_stopping) = Default::default();
         let disk: Arc<dyn Disk> = match self.sabotage {
             Some(sabotage) if sabotage.is_of_disk() => Arc::new(LyingDisk::new(self.disk.clone(), sabotage)),
             _ => Arc::new(self.disk.clone()),
         };
-        let environment = Environment { disk, network: self.net.of(self.id), ..Environment::default() };
+        let hook = self.sabotage.map(|sabotage| Arc::new(Tamper(sabotage)) as Arc<dyn RequestHook>);
+        let environment = Environment { disk, network: self.net.of(self.id), hook, ..Environment::default() };
         let (config, life) = (self.config.clone(), Arc::clone(&self.life));
+        let stopping = Arc::clone(&self.stopping);
         let set = move |now| *life.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = now;
         driven.spawn(async move {
             match RunningNode::start_in(environment, config).await {
                 Ok(running) => {
                     set(Life::Running(Arc::clone(&running.node)));
-                    set(Life::Ended(running.failed().await));
+                    let failed = tokio::select! {
+                        biased;
+                        reason = running.failed() => Some(reason),
+                        () = stopping.notified() => None,
+                    };
+                    match failed {
+                        Some(reason) => set(Life::Ended(reason)),
+                        None => {
+                            running.stop().await;
+                            set(Life::Stopped);
+                        }
+                    }
                 }
                 Err(error) => set(Life::Ended(format!("cannot start: {error}"))),
             }
@@ -179,7 +205,7 @@ impl Host {
     /// The node, once it has started.
     pub fn node(&self) -> Option<Arc<Node>> {
         match &*self.life.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
-            Life::Running(node) if self.is_up() => Some(Arc::clone(node)),
+            Life::Running(node) if self.is_up() && !self.is_stopping => Some(Arc::clone(node)),
             _ => None,
         }
     }
@@ -190,6 +216,17 @@ impl Host {
             Life::Ended(reason) if self.is_up() => Some(reason.clone()),
             _ => None,
         }
+    }
+
+    /// Asks the node to stop, as an operator does.
+    pub fn stop(&mut self) {
+        self.is_stopping = true;
+        self.stopping.notify_one();
+    }
+
+    pub fn has_stopped(&self) -> bool {
+        self.is_up()
+            && matches!(*self.life.lock().unwrap_or_else(|poisoned| poisoned.into_inner()), Life::Stopped)
     }
 
     pub fn run_until(&self, now_ms: u64) {
@@ -209,7 +246,8 @@ impl Host {
         if let Some(driven) = self.up.take() {
             driven.end();
         }
-        self.disk = left;
+        left.heal();
+        (self.disk, self.disk_is_broken) = (left, false);
         self.paused_until = 0;
     }
 }

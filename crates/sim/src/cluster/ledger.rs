@@ -18,6 +18,8 @@ pub struct Ledger {
     committed: BTreeMap<String, (i64, i64)>,
     acknowledgements: usize,
     reads: usize,
+    /// Everything heals: operators bring all topics back to all hosts.
+    pub winds_down: bool,
     /// The first thing that cannot be.
     broken: Option<String>,
 }

@@ -1,9 +1,10 @@
 //! What goes wrong: one thing after the other, by chance, within what Apache Kafka promises to survive. Bytes that are
 //! acknowledged lie in the page caches of the in-sync replicas: so one host at a time loses power, and the next not
 //! before all are in sync again. Processes may end in any number, though not
-//! while a host that lost power is out of sync: a controller cannot tell the one from the other.
+//! while a host that lost power is out of sync: a controller cannot tell the one from the other. Nodes also stop as their
+//! operators ask them to, and disks refuse writes and syncs until the next start; a failed sync counts as lost power.
 
-use ottla_commit_log::disk::CrashImage;
+use ottla_commit_log::disk::{CrashImage, SimFault};
 
 use super::world::World;
 
@@ -11,7 +12,7 @@ pub fn strike(world: &mut World) {
     let count = world.hosts.len() as i64;
     let (id, other) = (1 + world.random.below(count) as i32, 1 + world.random.below(count) as i32);
     let is_up = world.hosts[id as usize - 1].is_up();
-    match world.random.below(14) {
+    match world.random.below(18) {
         0 | 1 if is_up && !world.has_lost_power() => world.crash(id, CrashImage::ProcessKilled),
         2 if is_up && world.is_whole() => world.crash(id, CrashImage::LoseUnsynced),
         3 | 4 if is_up && world.is_whole() => {
@@ -48,6 +49,18 @@ pub fn strike(world: &mut World) {
             let skew = world.random.below(20_000) - 10_000;
             world.note(format!("clock of host {id} goes {skew} ms ahead, from its next start on"));
             world.hosts[id as usize - 1].skew_ms = skew;
+        }
+        12 | 13 if world.hosts[id as usize - 1].node().is_some() => world.stop(id),
+        14 if is_up && !world.has_lost_power() => {
+            let fault = match world.random.below(2) {
+                0 => SimFault::FailWrite(world.random.below(20) as u64),
+                _ => SimFault::Full(0),
+            };
+            world.break_disk(id, fault);
+        }
+        15 if is_up && world.is_whole() => {
+            let at = world.random.below(6) as u64;
+            world.break_disk(id, SimFault::FailSync(at));
         }
         _ => {
             world.note("links heal".to_owned());

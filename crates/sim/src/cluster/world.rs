@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_commit_log::FirstBatch;
-use ottla_commit_log::disk::CrashImage;
+use ottla_commit_log::disk::{CrashImage, SimFault};
 use ottla_model::Offset;
 use ottla_server::node::Node;
 use ottla_server::random;
@@ -34,6 +34,7 @@ pub struct Report {
     pub acknowledged: usize,
     pub reads: usize,
     pub crashes: usize,
+    pub stops: usize,
 }
 
 pub struct World {
@@ -44,8 +45,11 @@ pub struct World {
     clients: Driven,
     ledger: Shared,
     crashes: usize,
+    stops: usize,
     /// When a host that is down comes back.
     due: Vec<(u64, i32)>,
+    /// When a broken disk is replaced.
+    repairs: Vec<(u64, i32)>,
     /// The host that lost power last, until all replicas are in sync again.
     lost_power: Option<i32>,
     story: Vec<String>,
@@ -62,7 +66,7 @@ pub fn play(seed: u64, seconds: u64, sabotage: Option<Sabotage>) -> Result<Repor
         world.note(what.clone());
         world.describe();
     }
-    let World { net, ledger, crashes, story, .. } = &mut world;
+    let World { net, ledger, crashes, stops, story, .. } = &mut world;
     let ledger = lock(ledger);
     match outcome {
         Ok(()) => Ok(Report {
@@ -70,6 +74,7 @@ pub fn play(seed: u64, seconds: u64, sabotage: Option<Sabotage>) -> Result<Repor
             acknowledged: ledger.acknowledgements(),
             reads: ledger.reads(),
             crashes: *crashes,
+            stops: *stops,
         }),
         Err(what) => Err(Failure { seed, what, story: std::mem::take(story) }),
     }
@@ -88,7 +93,21 @@ impl World {
             clients.spawn(task);
         }
         let (due, story) = ((1..=HOSTS).map(|id| (1, id)).collect(), Vec::new());
-        Self { now_ms: 0, random, net, hosts, clients, ledger, crashes: 0, due, lost_power: None, story }
+        let (crashes, stops, repairs, lost_power) = (0, 0, Vec::new(), None);
+        Self {
+            now_ms: 0,
+            random,
+            net,
+            hosts,
+            clients,
+            ledger,
+            crashes,
+            stops,
+            due,
+            repairs,
+            lost_power,
+            story,
+        }
     }
 
     fn run(&mut self, ms: u64) -> Result<(), String> {
@@ -104,6 +123,7 @@ impl World {
         self.net.heal();
         self.net.set_delay(3);
         self.hosts.iter_mut().for_each(|host| host.paused_until = 0);
+        lock(&self.ledger).winds_down = true;
         let until = self.now_ms + RECOVERY_MS;
         let progress = lock(&self.ledger).acknowledgements();
         while self.now_ms < until
@@ -129,13 +149,19 @@ impl World {
             self.note(format!("host {id} starts"));
             self.hosts[id as usize - 1].start(now);
         }
+        let repaired: Vec<i32> =
+            self.repairs.extract_if(.., |(at, _)| *at <= now).map(|(_, id)| id).collect();
+        for id in repaired {
+            if self.hosts[id as usize - 1].disk_is_broken {
+                self.crash(id, CrashImage::ProcessKilled);
+            }
+        }
         self.net.deliver(now);
         let first = self.random.below(self.hosts.len() as i64) as usize;
-        for index in (0..self.hosts.len()).map(|index| (first + index) % self.hosts.len()) {
+        let count = self.hosts.len();
+        for index in (0..count).map(|index| (first + index) % count) {
             self.hosts[index].run_until(now);
-            if let Some(reason) = self.hosts[index].ended() {
-                return Err(format!("node {} ends: {reason}", index + 1));
-            }
+            self.look_after(index)?;
         }
         self.clients.run_until(now);
         if self.lost_power.is_some() && now.is_multiple_of(100) && self.all_in_sync() {
@@ -143,6 +169,26 @@ impl World {
         }
         match lock(&self.ledger).broken() {
             Some(broken) => Err(broken.to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes away what has ended.
+    fn look_after(&mut self, index: usize) -> Result<(), String> {
+        let id = index as i32 + 1;
+        if self.hosts[index].has_stopped() {
+            self.stops += 1;
+            self.note(format!("host {id} has stopped"));
+            self.hosts[index].crash(CrashImage::ProcessKilled);
+            self.comes_back(id);
+        }
+        match self.hosts[index].ended() {
+            Some(reason) if self.hosts[index].disk_is_broken => {
+                self.note(format!("node {id} ends: {reason}"));
+                self.crash(id, CrashImage::ProcessKilled);
+                Ok(())
+            }
+            Some(reason) => Err(format!("node {id} ends: {reason}")),
             None => Ok(()),
         }
     }
@@ -157,9 +203,31 @@ impl World {
             self.lost_power = Some(id);
         }
         self.crashes += 1;
-        let back_at = self.now_ms + 50 + self.random.below(9000) as u64;
-        self.due.push((back_at, id));
         self.note(format!("host {id} crashes: {image:?}"));
+        self.comes_back(id);
+    }
+
+    fn comes_back(&mut self, id: i32) {
+        let at = self.now_ms + 50 + self.random.below(9000) as u64;
+        self.due.push((at, id));
+    }
+
+    /// A disk fails, and is whole when the node starts again. What a failed sync was for counts as lost.
+    pub fn break_disk(&mut self, id: i32, fault: SimFault) {
+        self.note(format!("the disk of host {id} fails: {fault:?}"));
+        let host = &mut self.hosts[id as usize - 1];
+        host.disk.inject(fault);
+        host.disk_is_broken = true;
+        if matches!(fault, SimFault::FailSync(_)) {
+            self.lost_power = Some(id);
+        }
+        let at = self.now_ms + 500 + self.random.below(9000) as u64;
+        self.repairs.push((at, id));
+    }
+
+    pub fn stop(&mut self, id: i32) {
+        self.note(format!("host {id} is to stop"));
+        self.hosts[id as usize - 1].stop();
     }
 
     /// Whether nothing would be lost with one host's page cache.
@@ -175,14 +243,15 @@ impl World {
     /// Whether every host runs, and says that all replicas of everything are in sync.
     fn all_in_sync(&self) -> bool {
         self.hosts.iter().all(|host| {
-            host.node().is_some_and(|node| {
-                let image = node.image();
-                let mut partitions =
-                    image.topics.iter().flat_map(|topic| topic.partitions.values()).peekable();
-                partitions.peek().is_some()
-                    && partitions
-                        .all(|partition| partition.leader.0 > 0 && partition.isr.len() == HOSTS as usize)
-            })
+            !host.disk_is_broken
+                && host.node().is_some_and(|node| {
+                    let image = node.image();
+                    let mut partitions =
+                        image.topics.iter().flat_map(|topic| topic.partitions.values()).peekable();
+                    partitions.peek().is_some()
+                        && partitions
+                            .all(|partition| partition.leader.0 > 0 && partition.isr.len() == HOSTS as usize)
+                })
         })
     }
 
