@@ -44,8 +44,14 @@ impl Sabotage {
     ];
 
     /// Those that clusters of whole nodes show.
-    pub const OF_CLUSTERS: [Self; 5] =
-        [Self::AnswerEarly, Self::ForgetVote, Self::SkipDivergence, Self::AssumeInSync, Self::ForgetCommits];
+    pub const OF_CLUSTERS: [Self; 6] = [
+        Self::ForgetSync,
+        Self::AnswerEarly,
+        Self::ForgetVote,
+        Self::SkipDivergence,
+        Self::AssumeInSync,
+        Self::ForgetCommits,
+    ];
 
     pub fn is_of_disk(self) -> bool {
         matches!(self, Self::ForgetSync | Self::ForgetVote | Self::ForgetNames)
