@@ -1,8 +1,8 @@
 //! What goes wrong: one thing after the other, by chance, within what Apache Kafka promises to survive. Bytes that are
 //! acknowledged lie in the page caches of the in-sync replicas: so one host at a time loses power, and the next not
-//! before all are in sync again. Processes may end in any number, though not
-//! while a host that lost power is out of sync: a controller cannot tell the one from the other. Nodes also stop as their
-//! operators ask them to, and disks refuse writes and syncs until the next start; a failed sync counts as lost power.
+//! before all are in sync again. Processes may end in any number, though not while a host that lost power is out of
+//! sync: a controller cannot tell the one from the other. Nodes also stop as their operators ask them to, and disks
+//! refuse writes and syncs until the next start; a failed sync counts as lost power.
 
 use ottla_commit_log::disk::{CrashImage, SimFault};
 
