@@ -19,6 +19,7 @@ mod produce;
 mod quorum;
 mod reassign;
 mod records;
+mod scripts;
 mod server;
 mod shell;
 mod topics;
@@ -101,6 +102,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = scripts::run(std::env::args_os()) {
+        return code;
+    }
     let arguments = Arguments::parse();
     let outcome = match arguments.command.unwrap_or_else(|| Command::Server(arguments.server.into())) {
         Command::Server(args) => server::run(args),

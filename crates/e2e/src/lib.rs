@@ -19,6 +19,7 @@ pub mod network;
 pub mod node;
 pub mod process;
 pub mod scenario;
+pub mod scripts;
 pub mod tools;
 pub mod wire;
 pub mod world;

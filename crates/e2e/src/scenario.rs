@@ -27,12 +27,20 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::cluster::Cluster;
 use crate::node::Node;
 use crate::tools::{self, Jars, Outcome};
-use crate::{artifacts, mask};
+use crate::{artifacts, mask, scripts};
 
 /// How long one tool may run.
 const STEP_LIMIT: Duration = Duration::from_secs(40);
 /// How long a step with `until` is repeated.
 const UNTIL_LIMIT: Duration = Duration::from_secs(20);
+
+/// Whose tools a scenario is run with.
+#[derive(Clone, Copy)]
+enum Tools {
+    Apache(Jars),
+    /// Apache's where Ottla has no script of the name.
+    Ottla,
+}
 
 /// What a scenario runs against.
 pub struct Side<'a> {
@@ -106,7 +114,7 @@ struct Step {
 }
 
 /// How long a step took: told in the transcript, never compared.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Seconds(f64);
 
 impl PartialEq for Seconds {
@@ -118,7 +126,7 @@ impl PartialEq for Seconds {
 impl Eq for Seconds {}
 
 /// What one step did on one node, masked.
-#[derive(Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 struct Done {
     status: i32,
     seconds: Seconds,
@@ -129,17 +137,52 @@ struct Done {
 /// Runs `testdata/tools/NAME.txt` against both nodes and fails with every difference.
 pub fn compare<'a>(name: &str, judge: impl Into<Side<'a>>, candidate: impl Into<Side<'a>>) -> Result<()> {
     let (mut judge, mut candidate) = (judge.into(), candidate.into());
-    let path = artifacts::crate_dir().join(format!("testdata/tools/{name}.txt"));
-    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let steps = parse(&text)?;
+    let steps = read(name)?;
     let (ours, theirs) = std::thread::scope(|scope| {
-        let theirs = scope.spawn(|| run(&steps, &mut judge, Jars::Tools));
-        let ours = run(&steps, &mut candidate, Jars::ToolsAgain);
+        let theirs = scope.spawn(|| run(&steps, &mut judge, Tools::Apache(Jars::Tools)));
+        let ours = run(&steps, &mut candidate, Tools::Apache(Jars::ToolsAgain));
         (ours, theirs.join().expect("the judge's side does not panic"))
     });
     let (ours, theirs) = (ours.context("on the candidate")?, theirs.context("on the judge")?);
     keep(name, "judge", &steps, &theirs)?;
     keep(name, "candidate", &steps, &ours)?;
+    judged(name, &steps, ours, theirs)
+}
+
+/// Runs `testdata/tools/NAME.txt` with Apache's tools against the judge, then with Ottla's scripts against each of the
+/// candidates, and fails with every difference.
+pub fn compare_scripts<'a, const N: usize>(
+    name: &str,
+    judge: impl Into<Side<'a>>,
+    candidates: [impl Into<Side<'a>>; N],
+) -> Result<()> {
+    let steps = read(name)?;
+    let mut theirs =
+        run(&steps, &mut judge.into(), Tools::Apache(Jars::Tools)).context("with Apache's tools")?;
+    keep(name, "judge", &steps, &theirs)?;
+    for done in &mut theirs {
+        done.stderr = scripts::messages(&done.stderr, &done.stdout);
+    }
+    let mut outcome = Ok(());
+    for (number, candidate) in candidates.into_iter().enumerate() {
+        let mut ours = run(&steps, &mut candidate.into(), Tools::Ottla).context("with Ottla's scripts")?;
+        keep(name, &format!("scripts-{number}"), &steps, &ours)?;
+        for done in &mut ours {
+            done.stderr = scripts::messages(&done.stderr, &done.stdout);
+        }
+        let judged = judged(name, &steps, ours, theirs.clone());
+        outcome = outcome.and(judged.with_context(|| format!("scripts against candidate {number}")));
+    }
+    outcome
+}
+
+fn read(name: &str) -> Result<Vec<Step>> {
+    let path = artifacts::crate_dir().join(format!("testdata/tools/{name}.txt"));
+    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    parse(&text)
+}
+
+fn judged(name: &str, steps: &[Step], ours: Vec<Done>, theirs: Vec<Done>) -> Result<()> {
     let mut report = String::new();
     let mut differ = 0;
     for ((step, ours), theirs) in steps.iter().zip(ours).zip(theirs) {
@@ -163,14 +206,14 @@ pub fn compare<'a>(name: &str, judge: impl Into<Side<'a>>, candidate: impl Into<
     Ok(())
 }
 
-fn run(steps: &[Step], side: &mut Side<'_>, jars: Jars) -> Result<Vec<Done>> {
+fn run(steps: &[Step], side: &mut Side<'_>, tools: Tools) -> Result<Vec<Done>> {
     steps
         .iter()
-        .map(|step| run_step(step, side, jars).with_context(|| format!("line {}", step.line)))
+        .map(|step| run_step(step, side, tools).with_context(|| format!("line {}", step.line)))
         .collect()
 }
 
-fn run_step(step: &Step, side: &mut Side<'_>, jars: Jars) -> Result<Done> {
+fn run_step(step: &Step, side: &mut Side<'_>, tools: Tools) -> Result<Done> {
     let filled: Vec<String> = step.words.iter().map(|word| side.fill(word)).collect();
     let (command, arguments) = filled.split_first().context("a step has a command")?;
     if command == "file" {
@@ -209,7 +252,16 @@ fn run_step(step: &Step, side: &mut Side<'_>, jars: Jars) -> Result<Done> {
     }
     let begun = Instant::now();
     loop {
-        let outcome = tools::runner()?.tool(jars, command, &arguments, step.input.as_bytes(), STEP_LIMIT)?;
+        let input = step.input.as_bytes();
+        let outcome = match tools {
+            Tools::Ottla if scripts::SCRIPTS.contains(&command.as_str()) => {
+                scripts::run(command, &arguments, input, STEP_LIMIT)?
+            }
+            Tools::Ottla => {
+                tools::runner()?.tool(Jars::ToolsAgain, command, &arguments, input, STEP_LIMIT)?
+            }
+            Tools::Apache(jars) => tools::runner()?.tool(jars, command, &arguments, input, STEP_LIMIT)?,
+        };
         match &step.until {
             Some(text) if !outcome.stdout.contains(text.as_str()) && begun.elapsed() < UNTIL_LIMIT => {}
             _ => return Ok(masked(step, outcome, side, begun.elapsed())),

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::node::{Brand, Node};
 
-static NODES: Mutex<[Option<Arc<Node>>; 2]> = Mutex::new([None, None]);
+static NODES: Mutex<[Option<Arc<Node>>; 3]> = Mutex::new([None, None, None]);
 
 /// Apache Kafka 4.4.0 with default settings.
 pub fn judge() -> Result<Arc<Node>> {
@@ -18,9 +18,14 @@ pub fn candidate() -> Result<Arc<Node>> {
     shared(1, Brand::candidate()).context("start the candidate")
 }
 
+/// Another Apache Kafka 4.4.0, on which Ottla's scripts do what Apache's did on the judge.
+pub fn second_judge() -> Result<Arc<Node>> {
+    shared(2, Brand::Apache).context("start the second judge")
+}
+
 /// Kills the shared nodes; called once at the end of the run, as statics are never dropped.
 pub fn close() {
-    *NODES.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = [None, None];
+    *NODES.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = [None, None, None];
 }
 
 fn shared(slot: usize, brand: Brand) -> Result<Arc<Node>> {

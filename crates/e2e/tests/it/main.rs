@@ -15,6 +15,7 @@ mod intruders;
 mod mixed;
 mod operations;
 mod readme;
+mod scripts;
 mod takeover;
 mod tools;
 mod wrappers;
@@ -30,8 +31,9 @@ type Named = (&'static str, fn() -> anyhow::Result<()>);
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let suites: [(&str, &[Named]); 14] = [
+    let suites: [(&str, &[Named]); 15] = [
         ("tools", tools::TESTS),
+        ("scripts", scripts::TESTS),
         ("commands", commands::TESTS),
         ("groups", groups::TESTS),
         ("clients", clients::TESTS),

@@ -1,0 +1,86 @@
+//! Apache Kafka's own script names: `kafka-topics` and the like, with their options, outputs and exit codes.
+//!
+//! A script is chosen by the name that the binary is called by (a link `kafka-topics` or `kafka-topics.sh`), or by its
+//! first argument (`ottla kafka-topics …`). One file per script; what Apache's tools print is what they print.
+
+mod java;
+mod options;
+mod pattern;
+mod session;
+mod topics;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use options::{Exit, Opt, Options, Outcome};
+
+/// A script that reads its options by the table.
+struct Script {
+    name: &'static str,
+    about: &'static str,
+    /// What is said where there are no arguments.
+    bare: &'static str,
+    options: &'static [Opt],
+    run: fn(&Options) -> Outcome,
+}
+
+const SCRIPTS: &[Script] = &[Script {
+    name: "kafka-topics",
+    about: "This tool helps to create, delete, describe, or change a topic.",
+    bare: "Create, delete, describe, or change a topic.",
+    options: topics::OPTIONS,
+    run: topics::run,
+}];
+
+/// What every script takes.
+const COMMON: &[Opt] =
+    &[options::flag("help", "Print this and exit"), options::flag("version", "Print the version and exit")];
+
+/// Runs the script that the command line names; `None` if it names none.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
+    let mut arguments = arguments.into_iter().map(|word| word.to_string_lossy().into_owned());
+    let own = arguments.next()?;
+    let mut rest: Vec<String> = arguments.collect();
+    let called = Path::new(&own).file_name()?.to_str()?.to_owned();
+    if let Some(code) = script(&called, &rest) {
+        return Some(code);
+    }
+    let name = (!rest.is_empty()).then(|| rest.remove(0))?;
+    script(&name, &rest)
+}
+
+fn script(name: &str, arguments: &[String]) -> Option<ExitCode> {
+    let name = name.strip_suffix(".sh").unwrap_or(name);
+    let script = SCRIPTS.iter().find(|script| script.name == name)?;
+    Some(script.run(arguments))
+}
+
+impl Script {
+    fn run(&self, arguments: &[String]) -> ExitCode {
+        let table = [self.options, COMMON].concat();
+        let outcome = match Options::parse(&table, arguments) {
+            Err(wrong) => Err(Exit::Failed(wrong)),
+            // Apache's tools call both wrong use: status 1.
+            Ok(_) if arguments.is_empty() => Err(Exit::Usage(self.bare.to_owned())),
+            Ok(options) if options.has("help") => Err(Exit::Usage(self.about.to_owned())),
+            Ok(options) if options.has("version") => {
+                println!("{}", env!("CARGO_PKG_VERSION"));
+                Ok(())
+            }
+            Ok(options) => (self.run)(&options),
+        };
+        match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(Exit::Status(status)) => status.into(),
+            Err(Exit::Failed(message)) => {
+                eprintln!("{message}");
+                ExitCode::FAILURE
+            }
+            Err(Exit::Usage(message)) => {
+                eprint!("{message}\n{}", options::help(&table));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Options as Apache's tools take them: `--name value`, `--name=value`, repeated or not, in any order.
+//!
+//! Knows no tool. What is wrong is said in the words that scripts know from Apache's tools.
+
+use std::fmt::Write as _;
+
+/// Why a script ends early, and with what.
+#[derive(Debug)]
+pub enum Exit {
+    /// Wrong use: the message and all options go to stderr, the status is 1.
+    Usage(String),
+    /// The message goes to stderr, the status is 1.
+    Failed(String),
+    /// Everything has been said.
+    Status(u8),
+}
+
+pub type Outcome<T = ()> = Result<T, Exit>;
+
+/// What follows an option.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Argument {
+    None,
+    Required(&'static str),
+    Optional(&'static str),
+}
+
+/// A row of a script's table of options.
+#[derive(Clone, Copy)]
+pub struct Opt {
+    pub name: &'static str,
+    argument: Argument,
+    about: &'static str,
+}
+
+/// An option that is there or not.
+pub const fn flag(name: &'static str, about: &'static str) -> Opt {
+    Opt { name, argument: Argument::None, about }
+}
+
+/// An option with a value.
+pub const fn value(name: &'static str, what: &'static str, about: &'static str) -> Opt {
+    Opt { name, argument: Argument::Required(what), about }
+}
+
+/// An option that may have a value.
+pub const fn maybe(name: &'static str, what: &'static str, about: &'static str) -> Opt {
+    Opt { name, argument: Argument::Optional(what), about }
+}
+
+/// What a command line says.
+#[derive(Debug, Default)]
+pub struct Options {
+    found: Vec<(&'static str, Option<String>)>,
+}
+
+impl Options {
+    /// Reads a command line; words that belong to no option are passed over, as Apache's tools do.
+    pub fn parse(table: &[Opt], arguments: &[String]) -> Result<Self, String> {
+        let mut options = Self::default();
+        let mut rest = arguments.iter().peekable();
+        while let Some(word) = rest.next() {
+            let Some(name) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else { continue };
+            if word == "--" {
+                break;
+            }
+            let (name, attached) = match name.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (name, None),
+            };
+            let Some(row) = table.iter().find(|row| row.name == name) else {
+                return Err(format!("{name} is not a recognized option"));
+            };
+            let value = match row.argument {
+                Argument::None => None,
+                Argument::Required(_) => match attached.or_else(|| rest.next().cloned()) {
+                    Some(value) => Some(value),
+                    None => return Err(format!("Option {name} requires an argument")),
+                },
+                Argument::Optional(_) => {
+                    attached.or_else(|| rest.next_if(|next| !next.starts_with('-')).cloned())
+                }
+            };
+            options.found.push((row.name, value));
+        }
+        Ok(options)
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.found.iter().any(|(found, _)| *found == name)
+    }
+
+    /// All values of an option, in order.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.found.iter().filter(move |(found, _)| *found == name).filter_map(|(_, value)| value.as_deref())
+    }
+
+    /// The value of an option that may be given once.
+    pub fn value(&self, name: &str) -> Result<Option<&str>, String> {
+        let mut values = self.values(name);
+        match (values.next(), values.next()) {
+            (_, Some(_)) => {
+                Err(format!("Found multiple arguments for option {name}, but you asked for only one"))
+            }
+            (value, None) => Ok(value),
+        }
+    }
+
+    pub fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, String> {
+        let parsed =
+            |text: &str| text.parse().map_err(|_| format!("Cannot parse argument '{text}' of option {name}"));
+        self.value(name)?.map(parsed).transpose()
+    }
+
+    /// Wrong use if one of these options is missing.
+    pub fn require(&self, names: &[&str]) -> Outcome {
+        match names.iter().find(|name| !self.has(name)) {
+            Some(name) => Err(Exit::Usage(format!("Missing required argument \"[{name}]\""))),
+            None => Ok(()),
+        }
+    }
+
+    /// Wrong use if `name` is given together with one of `others`.
+    pub fn exclude(&self, name: &str, others: &[&str]) -> Outcome {
+        match others.iter().find(|other| **other != name && self.has(other)) {
+            Some(other) if self.has(name) => {
+                Err(Exit::Usage(format!("Option \"[{name}]\" can't be used with option \"[{other}]\"")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The table of options as help shows it.
+pub fn help(table: &[Opt]) -> String {
+    let left = |row: &Opt| match row.argument {
+        Argument::None => format!("--{}", row.name),
+        Argument::Required(what) => format!("--{} <{what}>", row.name),
+        Argument::Optional(what) => format!("--{} [{what}]", row.name),
+    };
+    let mut rows: Vec<_> = table.iter().map(|row| (left(row), row.about)).collect();
+    rows.sort_unstable();
+    let width = rows.iter().map(|(left, _)| left.len()).max().unwrap_or(0);
+    let mut text = format!("{:width$}  Description\n{:width$}  -----------\n", "Option", "------");
+    for (left, about) in rows {
+        let _ = writeln!(text, "{left:width$}  {about}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &[Opt] =
+        &[flag("list", ""), value("topic", "name", ""), maybe("state", "states", ""), value("max", "n", "")];
+
+    fn parse(line: &str) -> Result<Options, String> {
+        Options::parse(TABLE, &line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn values_follow_or_are_attached_and_may_repeat() {
+        let options = parse("--list --topic a --topic=b stray --state --max 7").unwrap();
+        assert!(options.has("list") && options.has("state") && !options.has("help"));
+        assert_eq!(options.values("topic").collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(options.value("state"), Ok(None));
+        assert_eq!(options.number("max"), Ok(Some(7)));
+        assert_eq!(parse("--state Empty").unwrap().value("state"), Ok(Some("Empty")));
+        assert_eq!(parse("--topic --list").unwrap().value("topic"), Ok(Some("--list")));
+    }
+
+    #[test]
+    fn wrong_lines_are_refused() {
+        assert_eq!(parse("--lists").unwrap_err(), "lists is not a recognized option");
+        assert_eq!(parse("--topic").unwrap_err(), "Option topic requires an argument");
+        let twice = parse("--topic a --topic b").unwrap();
+        assert_eq!(
+            twice.value("topic").unwrap_err(),
+            "Found multiple arguments for option topic, but you asked for only one"
+        );
+        let word = parse("--max many").unwrap();
+        assert_eq!(word.number::<i32>("max").unwrap_err(), "Cannot parse argument 'many' of option max");
+    }
+}

@@ -1,0 +1,65 @@
+//! Ottla under the names of Apache's scripts: runs `ottla kafka-topics …` where a scenario calls a tool, and says what
+//! of stderr scripts may rely on.
+
+use std::io::Write;
+use std::process::Stdio;
+use std::sync::OnceLock;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use regex::Regex;
+use rustix::process::Signal;
+
+use crate::tools::Outcome;
+use crate::{artifacts, process};
+
+/// The scripts that `ottla` knows; a scenario's other tools are Apache's on both sides.
+pub const SCRIPTS: &[&str] = &["kafka-topics"];
+
+/// Runs one of [`SCRIPTS`].
+pub fn run(script: &str, arguments: &[String], stdin: &[u8], limit: Duration) -> Result<Outcome> {
+    let mut command = process::bound(&artifacts::ottla_binary()?.display().to_string());
+    command.arg(script).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = process::spawn(command)?;
+    let mut input = child.stdin.take().context("take the script's stdin")?;
+    let stdin = stdin.to_vec();
+    // A script that does not read its input is no error.
+    std::thread::spawn(move || drop(input.write_all(&stdin)));
+    let pid = child.id();
+    let (done, finished) = channel();
+    std::thread::spawn(move || done.send(child.wait_with_output()));
+    let Ok(output) = finished.recv_timeout(limit) else {
+        process::signal(pid, Signal::KILL)?;
+        bail!("ottla {script} {arguments:?} did not end within {} s", limit.as_secs());
+    };
+    let output = output.with_context(|| format!("wait for ottla {script}"))?;
+    Ok(Outcome {
+        status: output.status.code().context("the script was ended by a signal")?,
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// What scripts may rely on in stderr: messages, each once, without the names of Java's exceptions, what stdout says
+/// too, Apache's advertisement of a setting, and the table of options below the message about wrong use.
+pub fn messages(stderr: &str, stdout: &str) -> String {
+    static EXCEPTION: OnceLock<Regex> = OnceLock::new();
+    let exception = EXCEPTION.get_or_init(|| {
+        let pattern =
+            r#"^(Exception in thread "main" |Caused by: )?(([a-z]+\.)+[\w$]+(Exception|Error)(: |$))*"#;
+        Regex::new(pattern).expect("a valid pattern")
+    });
+    let mut kept: Vec<String> = Vec::new();
+    for line in stderr.lines() {
+        if line.starts_with("Option ") && line.ends_with("Description") {
+            break;
+        }
+        let line = exception.replace(line, "").trim().to_owned();
+        if !line.is_empty() && !line.contains("KIP-848") && !stdout.contains(&line) && !kept.contains(&line) {
+            kept.push(line);
+        }
+    }
+    kept.join("\n")
+}
