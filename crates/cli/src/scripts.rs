@@ -3,10 +3,14 @@
 //! A script is chosen by the name that the binary is called by (a link `kafka-topics` or `kafka-topics.sh`), or by its
 //! first argument (`ottla kafka-topics …`). One file per script; what Apache's tools print is what they print.
 
+mod console;
+mod consumer_groups;
+mod get_offsets;
 mod java;
 mod options;
 mod pattern;
 mod session;
+mod table;
 mod topics;
 
 use std::ffi::OsString;
@@ -22,16 +26,60 @@ struct Script {
     /// What is said where there are no arguments.
     bare: &'static str,
     options: &'static [Opt],
+    /// What is said before a complaint about an unknown option.
+    complaint: &'static str,
     run: fn(&Options) -> Outcome,
 }
 
-const SCRIPTS: &[Script] = &[Script {
-    name: "kafka-topics",
-    about: "This tool helps to create, delete, describe, or change a topic.",
-    bare: "Create, delete, describe, or change a topic.",
-    options: topics::OPTIONS,
-    run: topics::run,
-}];
+const SCRIPTS: &[Script] = &[
+    Script {
+        name: "kafka-topics",
+        about: "This tool helps to create, delete, describe, or change a topic.",
+        bare: "Create, delete, describe, or change a topic.",
+        options: topics::OPTIONS,
+        complaint: "",
+        run: topics::run,
+    },
+    Script {
+        name: "kafka-consumer-groups",
+        about: GROUPS,
+        bare: GROUPS,
+        options: consumer_groups::OPTIONS,
+        complaint: "",
+        run: consumer_groups::run,
+    },
+    Script {
+        name: "kafka-console-producer",
+        about: PRODUCER,
+        bare: PRODUCER,
+        options: console::producer::OPTIONS,
+        complaint: "",
+        run: console::producer::run,
+    },
+    Script {
+        name: "kafka-console-consumer",
+        about: CONSUMER,
+        bare: CONSUMER,
+        options: console::consumer::OPTIONS,
+        complaint: "",
+        run: console::consumer::run,
+    },
+    Script {
+        name: "kafka-get-offsets",
+        about: OFFSETS,
+        bare: OFFSETS,
+        options: get_offsets::OPTIONS,
+        complaint: "Error occurred: ",
+        run: get_offsets::run,
+    },
+];
+
+const GROUPS: &str = "This tool helps to list all consumer groups, describe a consumer group, delete consumer group \
+                      info, or reset consumer group offsets.";
+
+const PRODUCER: &str = "This tool helps to read data from standard input and publish it to Kafka.";
+const CONSUMER: &str = "This tool helps to read data from Kafka topics and outputs it to standard output.";
+const OFFSETS: &str = "An interactive shell for getting topic-partition offsets.";
 
 /// What every script takes.
 const COMMON: &[Opt] =
@@ -60,7 +108,7 @@ impl Script {
     fn run(&self, arguments: &[String]) -> ExitCode {
         let table = [self.options, COMMON].concat();
         let outcome = match Options::parse(&table, arguments) {
-            Err(wrong) => Err(Exit::Failed(wrong)),
+            Err(wrong) => Err(Exit::Failed(format!("{}{wrong}", self.complaint))),
             // Apache's tools call both wrong use: status 1.
             Ok(_) if arguments.is_empty() => Err(Exit::Usage(self.bare.to_owned())),
             Ok(options) if options.has("help") => Err(Exit::Usage(self.about.to_owned())),

@@ -254,7 +254,7 @@ fn run_step(step: &Step, side: &mut Side<'_>, tools: Tools) -> Result<Done> {
     loop {
         let input = step.input.as_bytes();
         let outcome = match tools {
-            Tools::Ottla if scripts::SCRIPTS.contains(&command.as_str()) => {
+            Tools::Ottla if scripts::knows(command, &arguments) => {
                 scripts::run(command, &arguments, input, STEP_LIMIT)?
             }
             Tools::Ottla => {

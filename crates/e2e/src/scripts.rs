@@ -14,10 +14,25 @@ use rustix::process::Signal;
 use crate::tools::Outcome;
 use crate::{artifacts, process};
 
-/// The scripts that `ottla` knows; a scenario's other tools are Apache's on both sides.
-pub const SCRIPTS: &[&str] = &["kafka-topics"];
+/// The scripts that `ottla` knows.
+const SCRIPTS: &[&str] = &[
+    "kafka-topics",
+    "kafka-consumer-groups",
+    "kafka-console-producer",
+    "kafka-console-consumer",
+    "kafka-get-offsets",
+];
 
-/// Runs one of [`SCRIPTS`].
+/// Formatters that `ottla` lacks.
+const FOREIGN: &[&str] = &["OffsetsMessageFormatter", "GroupMetadataMessageFormatter"];
+
+/// Whether `ottla` knows a call; a scenario's others are Apache's on both sides.
+pub fn knows(script: &str, arguments: &[String]) -> bool {
+    let foreign = |word: &String| FOREIGN.iter().any(|class| word.ends_with(class));
+    SCRIPTS.contains(&script) && !arguments.iter().any(foreign)
+}
+
+/// Runs a call that `ottla` knows.
 pub fn run(script: &str, arguments: &[String], stdin: &[u8], limit: Duration) -> Result<Outcome> {
     let mut command = process::bound(&artifacts::ottla_binary()?.display().to_string());
     command.arg(script).args(arguments);
@@ -42,13 +57,13 @@ pub fn run(script: &str, arguments: &[String], stdin: &[u8], limit: Duration) ->
     })
 }
 
-/// What scripts may rely on in stderr: messages, each once, without the names of Java's exceptions, what stdout says
-/// too, Apache's advertisement of a setting, and the table of options below the message about wrong use.
+/// What scripts may rely on in stderr: messages, each once, without the names and traces of Java's exceptions, what
+/// stdout says too, what is only logged and not by the runner's JVM, Apache's advertisement of a setting, and the table of
+/// options below the message about wrong use.
 pub fn messages(stderr: &str, stdout: &str) -> String {
     static EXCEPTION: OnceLock<Regex> = OnceLock::new();
     let exception = EXCEPTION.get_or_init(|| {
-        let pattern =
-            r#"^(Exception in thread "main" |Caused by: )?(([a-z]+\.)+[\w$]+(Exception|Error)(: |$))*"#;
+        let pattern = r#"^(Exception in thread "main" )?(([a-z]+\.)+[\w$]+(Exception|Error)(: |$))*"#;
         Regex::new(pattern).expect("a valid pattern")
     });
     let mut kept: Vec<String> = Vec::new();
@@ -57,9 +72,22 @@ pub fn messages(stderr: &str, stdout: &str) -> String {
             break;
         }
         let line = exception.replace(line, "").trim().to_owned();
-        if !line.is_empty() && !line.contains("KIP-848") && !stdout.contains(&line) && !kept.contains(&line) {
-            kept.push(line);
+        let noise = ["Caused by: ", "WARN New offset ", "ERROR Error when sending "];
+        let said = stdout.contains(&line) || kept.iter().any(|kept| kept.contains(&line));
+        if !said && !line.contains("KIP-848") && !noise.iter().any(|noise| line.starts_with(noise)) {
+            kept.push(in_order(line));
         }
     }
     kept.join("\n")
+}
+
+/// Options that may be chosen from come in no order: they are a set, and Java's differ from run to run.
+fn in_order(line: String) -> String {
+    let Some((words, options)) = line.split_once("options: [").or_else(|| line.split_once("scenarios: ["))
+    else {
+        return line;
+    };
+    let mut options: Vec<_> = options.split(", ").map(|option| option.trim_matches(['[', ']'])).collect();
+    options.sort_unstable();
+    format!("{words}: {}", options.join(", "))
 }

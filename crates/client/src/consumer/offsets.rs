@@ -62,7 +62,11 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let wait = Duration::from_millis((retry_at - shared.now()).clamp(10, 60_000) as u64);
         tokio::select! {
             () = shared.resolve.notified() => {}
-            changed = metadata.changed() => if changed.is_err() { return },
+            changed = metadata.changed() => match changed {
+                // A poll that waits looks which topics its pattern means now.
+                Ok(()) => shared.ready.notify_one(),
+                Err(_) => return,
+            },
             () = tokio::time::sleep(wait) => {}
         }
     }

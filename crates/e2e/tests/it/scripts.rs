@@ -6,7 +6,15 @@ use ottla_e2e::{scenario, world};
 
 use crate::Named;
 
-pub const TESTS: &[Named] = &[("topics", || compare("topics")), ("topics_use", || compare("scripts-topics"))];
+pub const TESTS: &[Named] = &[
+    ("topics", || compare("topics")),
+    ("topics_use", || compare("scripts-topics")),
+    ("groups", || compare("groups")),
+    ("groups_use", || compare("scripts-groups")),
+    ("console", || compare("console")),
+    ("console_use", || compare("scripts-console")),
+    ("offsets", || compare("scripts-offsets")),
+];
 
 /// Apache's tools on the judge; then ours on the candidate, and on another Apache node.
 fn compare(name: &str) -> Result<()> {
