@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_client::blocking::block_on;
-use ottla_client::config::{properties, setting};
+use ottla_client::config::setting;
 use ottla_client::model::Uuid;
+use ottla_client::model::properties;
 use ottla_client::protocol::Request;
 use ottla_client::protocol::api::metadata::{MetadataRequest, MetadataResponse};
 use ottla_client::{Admin, Client, ClientConfig, Result, Target};
@@ -72,7 +73,10 @@ pub fn file(options: &Options) -> Outcome<Vec<(String, String)>> {
 /// The pairs of a properties file.
 pub fn properties_of(path: &str) -> Outcome<Vec<(String, String)>> {
     match std::fs::read_to_string(path) {
-        Ok(text) => Ok(properties::parse(&text)),
+        Ok(text) => match properties::parse(&text) {
+            Ok(pairs) => Ok(pairs.into_iter().map(|pair| (pair.name, pair.value)).collect()),
+            Err(error) => Err(Exit::Failed(format!("{path}: {error}"))),
+        },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Exit::Failed(path.to_owned())),
         Err(error) => Err(Exit::Failed(format!("cannot read {path}: {error}"))),
     }

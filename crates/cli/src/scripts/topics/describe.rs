@@ -10,12 +10,15 @@ use ottla_client::protocol::api::describe_topic_partitions::{
 use ottla_client::protocol::api::list_partition_reassignments::{
     ListPartitionReassignmentsRequest, OngoingPartitionReassignment,
 };
-use ottla_client::{Error, Target, admin::ResourceType};
+use ottla_client::{Error, Target};
 
 use super::super::java;
 use super::super::options::Options;
 use super::super::session::{Listing, Session};
 use super::{Failure, existing, topic_id};
+
+/// The number of topics among the kinds of what has configs.
+const TOPIC: i8 = 2;
 
 type Partition = DescribeTopicPartitionsResponsePartition;
 /// What is under way, by topic and partition.
@@ -98,7 +101,7 @@ fn configs(
     topics: &[(String, Listing)],
 ) -> Result<BTreeMap<String, Vec<Config>>, Failure> {
     let resource = |(name, _): &(String, Listing)| DescribeConfigsResource {
-        resource_type: ResourceType::Topic as i8,
+        resource_type: TOPIC,
         resource_name: name.as_str().into(),
         configuration_keys: None,
     };
