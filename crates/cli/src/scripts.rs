@@ -10,6 +10,7 @@ mod java;
 mod options;
 mod pattern;
 mod session;
+mod storage;
 mod table;
 mod topics;
 
@@ -100,8 +101,27 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
 
 fn script(name: &str, arguments: &[String]) -> Option<ExitCode> {
     let name = name.strip_suffix(".sh").unwrap_or(name);
+    if name == "kafka-storage" {
+        return Some(ended(storage::run(arguments), &[]));
+    }
     let script = SCRIPTS.iter().find(|script| script.name == name)?;
     Some(script.run(arguments))
+}
+
+/// Says what is still to be said; `table` is shown with wrong use.
+fn ended(outcome: Outcome, table: &[Opt]) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Exit::Status(status)) => status.into(),
+        Err(Exit::Failed(message)) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+        Err(Exit::Usage(message)) => {
+            eprint!("{message}\n{}", options::help(table));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 impl Script {
@@ -118,17 +138,6 @@ impl Script {
             }
             Ok(options) => (self.run)(&options),
         };
-        match outcome {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(Exit::Status(status)) => status.into(),
-            Err(Exit::Failed(message)) => {
-                eprintln!("{message}");
-                ExitCode::FAILURE
-            }
-            Err(Exit::Usage(message)) => {
-                eprint!("{message}\n{}", options::help(&table));
-                ExitCode::FAILURE
-            }
-        }
+        ended(outcome, &table)
     }
 }

@@ -81,13 +81,14 @@ pub fn messages(stderr: &str, stdout: &str) -> String {
     kept.join("\n")
 }
 
-/// Options that may be chosen from come in no order: they are a set, and Java's differ from run to run.
+/// Names of options come in no order where they are a set: Java's differ from run to run.
 fn in_order(line: String) -> String {
-    let Some((words, options)) = line.split_once("options: [").or_else(|| line.split_once("scenarios: ["))
-    else {
-        return line;
+    static SET: OnceLock<Regex> = OnceLock::new();
+    let set = SET.get_or_init(|| Regex::new(r"\[+[a-z-]+\](, \[[a-z-]+\]+)+").expect("a valid pattern"));
+    let sorted = |found: &regex::Captures<'_>| {
+        let mut names: Vec<_> = found[0].split(", ").map(|name| name.trim_matches(['[', ']'])).collect();
+        names.sort_unstable();
+        format!("[{}]", names.join(", "))
     };
-    let mut options: Vec<_> = options.split(", ").map(|option| option.trim_matches(['[', ']'])).collect();
-    options.sort_unstable();
-    format!("{words}: {}", options.join(", "))
+    set.replace_all(&line, sorted).into_owned()
 }

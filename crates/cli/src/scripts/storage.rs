@@ -1,0 +1,50 @@
+//! `kafka-storage`: directories are formatted and looked at, by the code of `ottla format` and `ottla info`.
+
+use clap::{Parser, Subcommand};
+
+use super::options::{Exit, Outcome};
+use crate::format::{self, FormatArgs, InfoArgs};
+
+/// The Kafka storage tool.
+#[derive(Parser)]
+#[command(name = "kafka-storage")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print what the directories of a node belong to
+    Info(InfoArgs),
+    /// Prepare the directories of a node
+    Format(FormatArgs),
+    /// Print a new random id
+    RandomUuid,
+}
+
+pub fn run(words: &[String]) -> Outcome {
+    let name = "kafka-storage".to_owned();
+    let arguments = match Arguments::try_parse_from(std::iter::once(&name).chain(words)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Wrong use is 1 and not 2, as of Apache's tool.
+            let status = u8::from(error.use_stderr());
+            let _ = error.print();
+            return Err(Exit::Status(status));
+        }
+    };
+    let names_config = |word: &String| word.starts_with("--config") || word.starts_with("-c");
+    if !matches!(arguments.command, Command::RandomUuid) && !words.iter().any(names_config) {
+        return Err(Exit::Failed("kafka-storage: error: argument --config/-c is required".into()));
+    }
+    let outcome = match arguments.command {
+        Command::Info(args) => format::info(&args),
+        Command::Format(args) => format::format(args),
+        Command::RandomUuid => {
+            format::random_uuid();
+            Ok(())
+        }
+    };
+    outcome.map_err(|error| Exit::Failed(format!("{error:#}")))
+}
