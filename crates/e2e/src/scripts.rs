@@ -58,8 +58,8 @@ pub fn run(script: &str, arguments: &[String], stdin: &[u8], limit: Duration) ->
 }
 
 /// What scripts may rely on in stderr: messages, each once, without the names and traces of Java's exceptions, what
-/// stdout says too, what is only logged and not by the runner's JVM, Apache's advertisement of a setting, and the table of
-/// options below the message about wrong use.
+/// stdout says too, what is only logged and not by the runner's JVM, Apache's advertisement of a setting, and the
+/// table of options below the message about wrong use.
 pub fn messages(stderr: &str, stdout: &str) -> String {
     static EXCEPTION: OnceLock<Regex> = OnceLock::new();
     let exception = EXCEPTION.get_or_init(|| {
