@@ -5,6 +5,7 @@
 //! other, as they share two nodes and few cores.
 
 mod clients;
+mod clients_suite;
 mod commands;
 mod crashes;
 mod failures;
@@ -31,12 +32,13 @@ type Named = (&'static str, fn() -> anyhow::Result<()>);
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let suites: [(&str, &[Named]); 15] = [
+    let suites: [(&str, &[Named]); 16] = [
         ("tools", tools::TESTS),
         ("scripts", scripts::TESTS),
         ("commands", commands::TESTS),
         ("groups", groups::TESTS),
         ("clients", clients::TESTS),
+        ("clients_suite", clients_suite::TESTS),
         ("readme", readme::TESTS),
         ("wrappers", wrappers::TESTS),
         ("takeover", takeover::TESTS),
