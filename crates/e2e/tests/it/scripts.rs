@@ -40,6 +40,7 @@ fn storage() -> Result<()> {
         "format --cluster-id=4L6g3nShT-eMCtK--X86sw -c {home}/server.properties --standalone",
         "format -t 4L6g3nShT-eMCtK--X86sw -c {home}/server.properties --standalone",
         "format -t 4L6g3nShT-eMCtK--X86sw -c {home}/server.properties --standalone --ignore-formatted",
+        "format -t AAAAAAAAAAAAAAAAAAAAAw -c {home}/server.properties --standalone --ignore-formatted",
         "info --config {home}/server.properties",
     ];
     let homes = [tempfile::tempdir(), tempfile::tempdir()];

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use ottla_commit_log::disk::write_file_atomically;
-use ottla_commit_log::{Disk, MetaProperties};
+use ottla_commit_log::{Disk, MetaProperties, OpenDirError, read_meta_properties};
 use ottla_metadata::features::{self, KRAFT_VERSION, METADATA_VERSION, MetadataVersion, SupportedFeature};
 use ottla_model::{Millis, NodeId, Uuid};
 use ottla_protocol::EncodeError;
@@ -105,6 +105,8 @@ pub enum FormatError {
     #[error("cannot {action} {}: {source}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error(transparent)]
+    Directory(#[from] OpenDirError),
+    #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     #[error("cannot encode a bootstrap record: {0}")]
     Encode(#[from] EncodeError),
@@ -129,8 +131,12 @@ pub fn format(
     for path in directories(config) {
         match is_formatted(disk, &path).map_err(|source| io_error("read", &path, source))? {
             false => todo.push(path),
-            true if options.ignore_formatted => {}
-            true => return Err(FormatError::AlreadyFormatted(path)),
+            true => {
+                check_owner(disk, config, options, &path)?;
+                if !options.ignore_formatted {
+                    return Err(FormatError::AlreadyFormatted(path));
+                }
+            }
         }
     }
     // The metadata directory comes last: with it the node is complete.
@@ -164,6 +170,26 @@ pub fn format(
     }
     formatted.directories.reverse();
     Ok(formatted)
+}
+
+/// A directory that is formatted must be this node's, or it would be taken for one that needs nothing.
+fn check_owner(
+    disk: &dyn Disk,
+    config: &ServerConfig,
+    options: &FormatOptions,
+    path: &Path,
+) -> Result<(), FormatError> {
+    let Some(found) = read_meta_properties(disk, path)? else { return Ok(()) };
+    let (cluster_id, node_id) = (&options.cluster_id, config.node_id);
+    match found.cluster_id == *cluster_id && found.node_id == node_id {
+        true => Ok(()),
+        false => Err(FormatError::Usage(format!(
+            "{} is of node {} of cluster {}, not of node {node_id} of cluster {cluster_id}.",
+            path.join(META_PROPERTIES).display(),
+            found.node_id,
+            found.cluster_id,
+        ))),
+    }
 }
 
 fn check_quorum(config: &ServerConfig, options: &FormatOptions) -> Result<(), FormatError> {

@@ -96,6 +96,11 @@ fn a_standalone_node_is_the_only_voter() {
     assert!(formatted.directories.is_empty());
     let (text, fine) = storage::info(&RealDisk, &config);
     assert!(fine && text.contains("cluster.id=DFF4aVFKT9OXlxhwrJUsDg"), "{text}");
+
+    let of_another = FormatOptions { cluster_id: "AAAAAAAAAAAAAAAAAAAAAw".into(), ..ignored };
+    let refused = storage::format(&RealDisk, &config, &of_another, ottla_model::Millis(0), || unreachable!());
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("of cluster DFF4aVFKT9OXlxhwrJUsDg, not"), "{refused}");
 }
 
 #[test]
