@@ -8,20 +8,14 @@ use ottla_model::NodeId;
 use serde_json::json;
 
 use crate::confirm::Consent;
-use crate::connect::{self, Options};
+use crate::connect::{self, Actions};
 use crate::outcomes::Outcomes;
 use crate::table::{Format, Table, print_json};
 
-#[derive(clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    connection: Options,
-    #[command(subcommand)]
-    action: Action,
-}
+pub type Args = Actions<Action>;
 
 #[derive(clap::Subcommand)]
-enum Action {
+pub enum Action {
     /// Print the id of the cluster
     Id,
     /// List the brokers, those too that are fenced

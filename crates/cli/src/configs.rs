@@ -6,21 +6,15 @@ use ottla_client::admin::{ConfigChange, ConfigEntry, ConfigResourceType, Resourc
 use serde_json::Value;
 
 use crate::confirm::Consent;
-use crate::connect::{self, Options};
+use crate::connect::{self, Actions};
 use crate::outcomes::Outcomes;
 use crate::select::{self, pair};
 use crate::table::{Format, Table};
 
-#[derive(clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    connection: Options,
-    #[command(subcommand)]
-    action: Action,
-}
+pub type Args = Actions<Action>;
 
 #[derive(clap::Subcommand)]
-enum Action {
+pub enum Action {
     /// Describe the configs of a resource with their sources and defaults
     Describe {
         #[command(flatten)]
@@ -48,7 +42,7 @@ enum Action {
 }
 
 #[derive(clap::Args)]
-struct ResourceName {
+pub struct ResourceName {
     #[arg(value_name = "TYPE")]
     kind: Kind,
     /// The topic, the broker's id, the group …; default for what holds for all brokers

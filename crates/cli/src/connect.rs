@@ -45,6 +45,15 @@ pub struct Options {
     pub output: Format,
 }
 
+/// The arguments of a command that has actions of its own.
+#[derive(clap::Args)]
+pub struct Actions<A: clap::Subcommand> {
+    #[command(flatten)]
+    pub connection: Options,
+    #[command(subcommand)]
+    pub action: A,
+}
+
 impl Options {
     /// The settings of a client; `own` are the command's, which options of the user override.
     pub fn config(&self, own: &[(&str, &str)]) -> Result<ClientConfig> {

@@ -5,20 +5,14 @@ use ottla_client::Admin;
 use ottla_client::admin::{FeatureUpdate, UpgradeType};
 
 use crate::confirm::Consent;
-use crate::connect::{self, Options};
+use crate::connect::{self, Actions};
 use crate::outcomes::Outcomes;
 use crate::table::{Format, Table};
 
-#[derive(clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    connection: Options,
-    #[command(subcommand)]
-    action: Action,
-}
+pub type Args = Actions<Action>;
 
 #[derive(clap::Subcommand)]
-enum Action {
+pub enum Action {
     /// Describe the features: which levels a broker supports, which one is in force
     Describe,
     /// Raise levels, all or none

@@ -9,21 +9,15 @@ use ottla_model::ErrorCode;
 
 use self::reset::Reset;
 use crate::confirm::Consent;
-use crate::connect::{self, Options};
+use crate::connect::{self, Actions};
 use crate::outcomes::Outcomes;
 use crate::select::{self, Partitions, Pattern};
 use crate::table::{Format, Table};
 
-#[derive(clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    connection: Options,
-    #[command(subcommand)]
-    action: Action,
-}
+pub type Args = Actions<Action>;
 
 #[derive(clap::Subcommand)]
-enum Action {
+pub enum Action {
     /// List groups
     List {
         /// Ids, or patterns with * and ?; all groups without any

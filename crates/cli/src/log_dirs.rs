@@ -4,21 +4,15 @@ use anyhow::Result;
 use ottla_model::{ErrorCode, NodeId};
 use serde_json::Value;
 
-use crate::connect::{self, Options};
+use crate::connect::{self, Actions};
 use crate::exit::usage;
 use crate::select::Pattern;
 use crate::table::Table;
 
-#[derive(clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    connection: Options,
-    #[command(subcommand)]
-    action: Action,
-}
+pub type Args = Actions<Action>;
 
 #[derive(clap::Subcommand)]
-enum Action {
+pub enum Action {
     /// Describe the directories of brokers, or the replicas in them
     Describe {
         /// Ids of brokers; all without any

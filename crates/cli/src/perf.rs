@@ -17,20 +17,14 @@ use ottla_model::{ErrorCode, TopicPartition};
 use serde_json::{Value, json};
 
 use self::histogram::Histogram;
-use crate::connect::{self, Options};
+use crate::connect::{self, Actions};
 use crate::select;
 use crate::table::{Format, print_json};
 
-#[derive(clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    connection: Options,
-    #[command(subcommand)]
-    action: Action,
-}
+pub type Args = Actions<Action>;
 
 #[derive(clap::Subcommand)]
-enum Action {
+pub enum Action {
     /// Send records and measure how long each is on its way
     Produce(produce::Args),
     /// Read records from the beginning of a topic and measure how long each poll waits

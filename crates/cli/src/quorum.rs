@@ -7,21 +7,15 @@ use ottla_model::{NodeId, Uuid};
 use serde_json::Value;
 
 use crate::confirm::Consent;
-use crate::connect::{self, Options};
+use crate::connect::{self, Actions};
 use crate::outcomes::Outcomes;
 use crate::table::{Format, Table};
 use crate::utc::Timestamp;
 
-#[derive(clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    connection: Options,
-    #[command(subcommand)]
-    action: Action,
-}
+pub type Args = Actions<Action>;
 
 #[derive(clap::Subcommand)]
-enum Action {
+pub enum Action {
     /// Describe who leads and votes, or how far each replica of the metadata log has come
     Describe {
         #[arg(value_enum, default_value_t = View::Status)]
@@ -47,7 +41,7 @@ enum Action {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum View {
+pub enum View {
     Status,
     Replication,
 }

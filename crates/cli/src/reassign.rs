@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use self::plan::{Plan, Rebalance};
 use crate::confirm::Consent;
-use crate::connect::{self, Options};
+use crate::connect::{self, Actions};
 use crate::exit::{Usage, usage};
 use crate::outcomes::Outcomes;
 use crate::progress::Progress;
@@ -30,16 +30,10 @@ use crate::table::{Format, Table, print_json};
 /// How often it is looked how far moves have come.
 const LOOK: Duration = Duration::from_millis(500);
 
-#[derive(clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    connection: Options,
-    #[command(subcommand)]
-    action: Action,
-}
+pub type Args = Actions<Action>;
 
 #[derive(clap::Subcommand)]
-enum Action {
+pub enum Action {
     /// Print a plan that spreads partitions over brokers and moves as little as that takes
     Generate {
         /// Topics, or some partitions of them: orders, orders:0,3-5
@@ -88,11 +82,11 @@ enum Action {
 
 /// Ids of brokers.
 #[derive(Clone)]
-struct Brokers(Vec<i32>);
+pub struct Brokers(Vec<i32>);
 
 /// Bytes a second, or no limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Rate(Option<u64>);
+pub struct Rate(Option<u64>);
 
 fn rate(text: &str) -> Result<Rate, String> {
     match (text, text.parse()) {

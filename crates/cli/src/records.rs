@@ -3,21 +3,15 @@
 use anyhow::Result;
 
 use crate::confirm::Consent;
-use crate::connect::{self, Options};
+use crate::connect::{self, Actions};
 use crate::exit::{self, Told};
 use crate::select::{self, Partitions};
 use crate::table::Table;
 
-#[derive(clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    connection: Options,
-    #[command(subcommand)]
-    action: Action,
-}
+pub type Args = Actions<Action>;
 
 #[derive(clap::Subcommand)]
-enum Action {
+pub enum Action {
     /// Delete the records before an offset
     Delete {
         /// Topics, or some partitions of them: orders, orders:0,3-5

@@ -10,22 +10,16 @@ use ottla_model::{ErrorCode, NodeId};
 use serde_json::{Map, Value, json};
 
 use crate::confirm::Consent;
-use crate::connect::{self, Options};
+use crate::connect::{self, Actions};
 use crate::exit::usage;
 use crate::outcomes::Outcomes;
 use crate::select::{self, Pattern, pair};
 use crate::table::{Format, Table, print_json};
 
-#[derive(clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    connection: Options,
-    #[command(subcommand)]
-    action: Action,
-}
+pub type Args = Actions<Action>;
 
 #[derive(clap::Subcommand)]
-enum Action {
+pub enum Action {
     /// List topics
     List {
         /// Names, or patterns with * and ?; all topics without any
@@ -94,7 +88,7 @@ enum Action {
 }
 
 #[derive(clap::Args)]
-struct Filter {
+pub struct Filter {
     /// Only partitions of which a replica is not in sync
     #[arg(long)]
     under_replicated: bool,
