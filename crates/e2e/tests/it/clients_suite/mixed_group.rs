@@ -16,9 +16,11 @@ use super::{LIMIT, java, librdkafka, of, topic};
 const PARTITIONS: i32 = 6;
 const RECORDS: i32 = 300;
 
-/// Each eager assignor shares the partitions evenly among the clients that know it, and every record is read once.
-pub fn eager_assignors(node: &Node) -> Result<()> {
-    for (assignor, with_librdkafka) in [("range", true), ("roundrobin", true), ("sticky", false)] {
+/// Each assignor shares the partitions evenly among the clients that know it, and every record is read once.
+pub fn assignors(node: &Node) -> Result<()> {
+    for (assignor, with_librdkafka) in
+        [("range", true), ("roundrobin", true), ("sticky", false), ("cooperative-sticky", true)]
+    {
         share(node, assignor, with_librdkafka).with_context(|| format!("a group through {assignor}"))?;
     }
     Ok(())
