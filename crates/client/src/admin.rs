@@ -97,9 +97,9 @@ impl Admin {
                 self.client.forget_coordinator(key, node);
             }
             match checked {
-                // Who decides does not learn of it later, as other brokers may.
+                // Nobody waits a minute for a topic that may never be; only partitions' leaders learn of theirs late.
                 Err(error)
-                    if target == Target::Controller
+                    if matches!(target, Target::Controller | Target::Any)
                         && error.code() == Some(ErrorCode::UnknownTopicOrPartition) =>
                 {
                     Ok(Err(error))

@@ -1,6 +1,7 @@
 //! What operators ask, of a node in this process.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use ottla_client::admin::{
     Admin, CommittedOffset, ConfigChange, ConfigResourceType, ElectionType, FeatureUpdate, NewTopic,
@@ -72,6 +73,14 @@ fn configs_are_described_set_and_taken_back() {
     let resource = Resource { kind: ConfigResourceType::Topic, name: "t".into() };
     let wrong = [("retention.ms".to_owned(), ConfigChange::Set("soon".into()))];
     assert_eq!(code(block_on(admin.alter_configs(&resource, &wrong))), Some(ErrorCode::InvalidConfig));
+
+    // A topic that is not there is not waited for.
+    let began = Instant::now();
+    let none = Resource { kind: ConfigResourceType::Topic, name: "none".into() };
+    assert_eq!(code(block_on(admin.describe_configs(&none))), Some(ErrorCode::UnknownTopicOrPartition));
+    let change = [("retention.ms".to_owned(), ConfigChange::Set("1".into()))];
+    assert_eq!(code(block_on(admin.alter_configs(&none, &change))), Some(ErrorCode::UnknownTopicOrPartition));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 #[test]
