@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::node::{Brand, Node};
 
-static NODES: Mutex<[Option<Arc<Node>>; 3]> = Mutex::new([None, None, None]);
+static NODES: Mutex<[Option<Arc<Node>>; 5]> = Mutex::new([const { None }; 5]);
 
 /// Apache Kafka 4.4.0 with default settings.
 pub fn judge() -> Result<Arc<Node>> {
@@ -18,14 +18,17 @@ pub fn candidate() -> Result<Arc<Node>> {
     shared(1, Brand::candidate()).context("start the candidate")
 }
 
-/// Another Apache Kafka 4.4.0, on which Ottla's scripts do what Apache's did on the judge.
-pub fn second_judge() -> Result<Arc<Node>> {
-    shared(2, Brand::Apache).context("start the second judge")
+/// Where scripts are compared: Apache Kafka 4.4.0 with Apache's, the node under test and another Apache Kafka with
+/// Ottla's. Scripts list all that is there, so what other tests leave must not be.
+pub fn scripts() -> Result<[Arc<Node>; 3]> {
+    let judge = shared(2, Brand::Apache).context("start the scripts' judge")?;
+    let candidate = shared(3, Brand::candidate()).context("start the scripts' candidate")?;
+    Ok([judge, candidate, shared(4, Brand::Apache).context("start the scripts' second judge")?])
 }
 
 /// Kills the shared nodes; called once at the end of the run, as statics are never dropped.
 pub fn close() {
-    *NODES.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = [None, None, None];
+    *NODES.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = [const { None }; 5];
 }
 
 fn shared(slot: usize, brand: Brand) -> Result<Arc<Node>> {

@@ -35,6 +35,7 @@ public final class Runner {
         final ByteArrayOutputStream err = new ByteArrayOutputStream();
         /** The status of the first exit; what a tool prints after it would never have been seen. */
         volatile Integer exited;
+        final List<Runnable> hooks = new ArrayList<>();
 
         Streams(byte[] stdin) {
             in = new ByteArrayInputStream(stdin);
@@ -98,7 +99,12 @@ public final class Runner {
             for (int i = 0; i < arguments.length; i++) {
                 arguments[i] = new String(parts[i + 1], StandardCharsets.UTF_8);
             }
-            status[0] = call(classes, new String(parts[0], StandardCharsets.UTF_8), arguments);
+            int left = call(classes, new String(parts[0], StandardCharsets.UTF_8), arguments);
+            // As when a process ends: what a tool still has to send is sent, what it has to say is said.
+            for (Runnable hook : streams.hooks) {
+                hook.run();
+            }
+            status[0] = left;
         }, "main-" + id);
         worker.start();
         try {
@@ -143,7 +149,7 @@ public final class Runner {
         }
     }
 
-    /** A class path of its own whose Exit throws instead of leaving, and which keeps no shutdown hooks. */
+    /** A class path of its own whose Exit throws instead of leaving, and which keeps shutdown hooks for the call's end. */
     private static ClassLoader loader(String... paths) throws Exception {
         List<URL> urls = new ArrayList<>();
         for (String path : paths) {
@@ -177,8 +183,14 @@ public final class Runner {
         exit.getMethod("setExitProcedure", procedure).invoke(null, leave);
         exit.getMethod("setHaltProcedure", procedure).invoke(null, leave);
         Class<?> adder = classes.loadClass(home + "Exit$ShutdownHookAdder");
-        Object none = Proxy.newProxyInstance(classes, new Class<?>[] {adder}, (self, method, given) -> null);
-        exit.getMethod("setShutdownHookAdder", adder).invoke(null, none);
+        Object keep = Proxy.newProxyInstance(classes, new Class<?>[] {adder}, (self, method, given) -> {
+            Streams streams = CURRENT.get();
+            if (streams != null && method.getName().equals("addShutdownHook")) {
+                streams.hooks.add((Runnable) given[1]);
+            }
+            return method.getName().equals("hashCode") ? (Object) 1 : method.getName().equals("equals") ? (Object) false : null;
+        });
+        exit.getMethod("setShutdownHookAdder", adder).invoke(null, keep);
         return classes;
     }
 

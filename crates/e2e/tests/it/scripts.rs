@@ -22,7 +22,7 @@ pub const TESTS: &[Named] = &[
 
 /// Apache's tools on the judge; then ours on the candidate, and on another Apache node.
 fn compare(name: &str) -> Result<()> {
-    let (judge, candidate, second) = (world::judge()?, world::candidate()?, world::second_judge()?);
+    let [judge, candidate, second] = world::scripts()?;
     scenario::compare_scripts(name, &*judge, [&*candidate, &*second])
 }
 
