@@ -13,8 +13,6 @@ pub fn normalised(text: &str, words: &[(String, String)]) -> String {
         [
             (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "{uuid}"),
             (r"console-consumer-\d+", "console-consumer"),
-            // A consumer that drew its group by lot may have met the partition that is dumped.
-            (r#"(?m)^baseOffset: .*\n(\| offset: .*"group":"console-consumer".*\n)+"#, ""),
             (r"Valid (states|types) are: .*", "Valid $1 are in no order"),
             (r"TimeoutException: .*", "TimeoutException"),
             (r"set of voters \[.*\]", "set of voters in no order"),
