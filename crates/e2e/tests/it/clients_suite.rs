@@ -36,6 +36,7 @@ pub const TESTS: &[Named] = &[
     ("reset_policies_ottla", || reset_policies(&*world::candidate()?)),
     ("kills_apache", || disturbed::kills(Brand::Apache)),
     ("kills_ottla", || disturbed::kills(Brand::candidate())),
+    ("cuts_apache", || disturbed::cuts(Brand::Apache)),
     ("cuts_ottla", || disturbed::cuts(Brand::candidate())),
 ];
 
