@@ -70,13 +70,16 @@ pub struct Consumer {
     /// The answer that records are taken from.
     current: Option<Fetched>,
     failure: Option<Error>,
+    /// The metadata that topics were looked up in for errors, and those that the application has heard of.
+    checked: Arc<Metadata>,
+    refused: BTreeSet<Arc<str>>,
     next_auto_commit: Instant,
 }
 
 enum Subscription {
     None,
     Assigned,
-    Topics,
+    Topics(Vec<Arc<str>>),
     Matching {
         matches: Box<dyn Fn(&str) -> bool + Send + Sync>,
         known: BTreeSet<Arc<str>>,
@@ -153,6 +156,8 @@ impl Consumer {
             listener: Mutex::new(Box::new(())),
             current: None,
             failure: None,
+            checked: Arc::default(),
+            refused: BTreeSet::new(),
             next_auto_commit: Instant::now(),
         })
     }
@@ -188,7 +193,7 @@ impl Consumer {
         }
         self.shared.client.want_all_topics(false);
         self.shared.client.want_topics(topics.iter().cloned());
-        self.subscription = Subscription::Topics;
+        self.subscription = Subscription::Topics(topics.clone());
         self.shared.subscribed.store(true, Ordering::Release);
         self.tell(Command::Subscribe(topics));
         Ok(())
@@ -227,7 +232,9 @@ impl Consumer {
         match std::mem::replace(&mut self.subscription, Subscription::None) {
             Subscription::Assigned => self.set_assignment(BTreeSet::new()),
             Subscription::None => {}
-            Subscription::Topics | Subscription::Matching { .. } => self.tell(Command::Subscribe(Vec::new())),
+            Subscription::Topics(_) | Subscription::Matching { .. } => {
+                self.tell(Command::Subscribe(Vec::new()))
+            }
         }
         Ok(())
     }
@@ -240,8 +247,10 @@ impl Consumer {
     /// The next records, at most `max.poll.records`; none when `timeout` passes without. Sees to rebalances and
     /// automatic commits. The future may be dropped: no record is lost by that.
     ///
-    /// Errors: what the group or a leader refuses, a position that is out of range where `auto.offset.reset` is
-    /// `none`, bytes that are no records. The consumer stays as it is and may be polled again.
+    /// Errors: what the group or a leader refuses, topics that can never be read (INVALID_TOPIC_EXCEPTION,
+    /// TOPIC_AUTHORIZATION_FAILED), a position that is out of range where `auto.offset.reset` is `none`, bytes that are
+    /// no records. The consumer stays as it is and may be polled again. Brokers that cannot be reached and topics that
+    /// do not exist yet are waited for; [`Self::position`] tells of them.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Records> {
         let shared = Arc::clone(&self.shared);
         let polling = Polling::begin(&shared);
@@ -253,6 +262,7 @@ impl Consumer {
             let ready = shared.ready.notified();
             self.look_for_topics();
             self.auto_commit();
+            self.check_topics()?;
             self.hear().await?;
             let records = self.take()?;
             if !records.is_empty() {
@@ -300,6 +310,35 @@ impl Consumer {
             known.clone_from(&topics);
             self.tell(Command::Subscribe(topics.into_iter().collect()));
         }
+    }
+
+    /// Errors: what the cluster says of a topic that is read, where waiting cannot change it; once, until it says
+    /// something else.
+    fn check_topics(&mut self) -> Result<()> {
+        let metadata = self.shared.client.metadata();
+        if Arc::ptr_eq(&self.checked, &metadata) {
+            return Ok(());
+        }
+        let topics: BTreeSet<Arc<str>> = match &self.subscription {
+            Subscription::Topics(topics) => topics.iter().cloned().collect(),
+            Subscription::Assigned => self.assignment().into_iter().map(|of| of.topic).collect(),
+            Subscription::None | Subscription::Matching { .. } => BTreeSet::new(),
+        };
+        let refused: BTreeMap<Arc<str>, ErrorCode> = topics
+            .into_iter()
+            .filter_map(|topic| {
+                let code = metadata.topic(&topic)?.error.filter(|code| !code.is_retriable())?;
+                Some((topic, code))
+            })
+            .collect();
+        self.refused.retain(|topic| refused.contains_key(topic));
+        for (topic, code) in refused {
+            if self.refused.insert(topic.clone()) {
+                return Err(Error::broker(code, Some(topic)));
+            }
+        }
+        self.checked = metadata;
+        Ok(())
     }
 
     /// Hears what happened since the last poll, in order.
@@ -461,11 +500,9 @@ impl Consumer {
             let left = deadline.saturating_duration_since(Instant::now());
             if self.shared.client.timeout(left, ready).await.is_none() {
                 let after = self.shared.client.api_timeout();
-                return Err(Error::TimedOut {
-                    what: format!("finding the position of {partition}").into(),
-                    after,
-                    last: None,
-                });
+                let last = self.shared.obstacle(partition).map(|obstacle| obstacle.to_string().into());
+                let what = format!("finding the position of {partition}").into();
+                return Err(Error::TimedOut { what, after, last });
             }
         }
     }
@@ -503,7 +540,7 @@ impl Consumer {
 
     pub fn resume(&mut self, partition: &TopicPartition) -> Result<()> {
         let assigned = self.shared.core.lock().positions.pause(partition, false);
-        self.shared.resolve.notify_one();
+        self.shared.positions_changed();
         self.shared.ready.notify_one();
         self.check_assigned(partition, assigned)
     }

@@ -31,7 +31,7 @@ pub enum Error {
     /// The broker is too old or too new.
     #[error("{node} serves no version of {key:?} that this client knows")]
     Unsupported { key: ApiKey, node: Arc<str> },
-    /// Bytes that no Kafka broker sends, or a request that cannot be encoded for it.
+    /// An answer, or records, that no Kafka broker sends.
     #[error("{node}: {reason}")]
     Malformed { node: Arc<str>, reason: Arc<str> },
     #[error("a record of {bytes} bytes is larger than {limit} ({setting})")]

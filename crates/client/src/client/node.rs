@@ -12,12 +12,12 @@ use bytes::Bytes;
 use ottla_model::ErrorCode;
 use ottla_protocol::api::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
 use ottla_protocol::{ApiKey, Decoder, Segment, Str, Versions, decode_response, encode_request};
-use ottla_transport::{Budget, BufferPool, ConnectionLimits, RpcChannel};
+use ottla_transport::{Budget, BufferPool, ConnectionLimits, FrameError, RpcChannel};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::request::{Outgoing, malformed};
+use super::request::{Outgoing, unencodable};
 use super::sockets::Sockets;
 use crate::error::{Error, Result};
 use crate::state::backoff::Backoff;
@@ -153,14 +153,14 @@ impl NodeTask {
         Error::Disconnected { node: Arc::clone(&self.address), reason: reason.to_string().into() }
     }
 
-    /// Bytes that are no answer are told from a connection that ended.
+    /// Bytes that are no answer are told from a connection that ended. Either way there is none any more, and what was
+    /// sent may be sent again: another peer may answer there next.
     fn broken(&self, error: std::io::Error) -> Error {
-        match error.kind() {
-            std::io::ErrorKind::InvalidData => malformed(
-                &self.address,
-                format_args!("does not speak Kafka's protocol in the clear ({error})"),
-            ),
-            _ => self.disconnected(error),
+        match stranger(&error) {
+            Some(stranger) => self.disconnected(format_args!(
+                "this looks like {stranger}: it does not speak Kafka's protocol in the clear ({error})"
+            )),
+            None => self.disconnected(error),
         }
     }
 
@@ -179,7 +179,8 @@ impl NodeTask {
         match timeout_at(deadline, self.negotiate(&mut channel)).await {
             Ok(peer) => Ok((channel, peer?)),
             Err(_) => Err(self.disconnected(format_args!(
-                "connected, but ApiVersions was not answered within {} ms: is this the port of a Kafka broker?",
+                "connected, but ApiVersions was not answered within {} ms: is this the port of a Kafka broker, or of \
+                 an HTTP server?",
                 timeout.as_millis()
             ))),
         }
@@ -191,10 +192,11 @@ impl NodeTask {
         let mut version = ApiKey::ApiVersions.stable_versions().max;
         loop {
             let segments = encode_request(&request, version, 0, Some(self.shared.client_id.clone()));
-            push(channel, segments.map_err(|error| malformed(&self.address, error))?);
+            push(channel, segments.map_err(|error| unencodable(ApiKey::ApiVersions, error))?);
             let frame = channel.answer().await.map_err(|error| match error.kind() {
                 std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset => self.disconnected(
-                    "closed by the peer at the first request: is this a Kafka listener without TLS?",
+                    "closed by the peer at the first request: this looks like a TLS listener, and this client speaks \
+                     in the clear only",
                 ),
                 _ => self.broken(error),
             })?;
@@ -205,7 +207,7 @@ impl NodeTask {
             }
             let refusal = decode_response::<ApiVersionsRequest>(frame, 0);
             let (_, refusal) = refusal.map_err(|error| {
-                malformed(&self.address, format_args!("does not speak Kafka's protocol: {error}"))
+                self.disconnected(format_args!("it does not speak Kafka's protocol: {error}"))
             })?;
             let known = range_of(&refusal.api_keys, ApiKey::ApiVersions);
             let common = known.intersect(Versions::new(0, version - 1));
@@ -277,7 +279,10 @@ impl NodeTask {
         *correlation_id = correlation_id.wrapping_add(1) & i32::MAX;
         match request.encode(common.max, *correlation_id, self.shared.client_id.clone()) {
             Ok(segments) => push(channel, segments),
-            Err(error) => return request.complete(Err(malformed(&self.address, error)), 0, &self.address),
+            Err(error) => {
+                let error = unencodable(request.key(), error);
+                return request.complete(Err(error), 0, &self.address);
+            }
         }
         if !request.expects_answer() {
             return request.complete(Ok(Bytes::new()), common.max, &self.address);
@@ -293,7 +298,7 @@ impl NodeTask {
 
     fn complete(&self, frame: Bytes, in_flight: &mut VecDeque<InFlight>) -> Result<()> {
         // The correlation id is the first thing in every version of the header.
-        let found = Decoder::new(frame.clone()).i32().map_err(|error| malformed(&self.address, error))?;
+        let found = Decoder::new(frame.clone()).i32().map_err(|error| self.disconnected(error))?;
         match in_flight.pop_front() {
             Some(sent) if sent.correlation_id == found => {
                 sent.request.complete(Ok(frame), sent.version, &self.address);
@@ -301,7 +306,7 @@ impl NodeTask {
             }
             sent => {
                 let error =
-                    malformed(&self.address, format_args!("answered request {found}, which was not next"));
+                    self.disconnected(format_args!("it answered request {found}, which was not next"));
                 if let Some(sent) = sent {
                     sent.request.complete(Err(error.clone()), sent.version, &self.address);
                 }
@@ -309,6 +314,21 @@ impl NodeTask {
             }
         }
     }
+}
+
+/// What probably sent the bytes that are no length of a Kafka frame.
+fn stranger(error: &std::io::Error) -> Option<&'static str> {
+    let length = match *error.get_ref()?.downcast_ref()? {
+        FrameError::Negative(length) => length,
+        FrameError::TooLarge { len, .. } => i32::try_from(len).ok()?,
+    };
+    Some(match length.to_be_bytes() {
+        // A status line, or a page without one.
+        [b'H', b'T', b'T', b'P'] | [b'<', ..] => "an HTTP server",
+        // An alert or a handshake, and the major version.
+        [0x15 | 0x16, 3, ..] => "a TLS listener",
+        _ => "a server of another kind",
+    })
 }
 
 fn push(channel: &mut RpcChannel, segments: Vec<Segment>) {

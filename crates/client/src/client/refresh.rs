@@ -203,7 +203,15 @@ async fn fetch(inner: &Inner, request: MetadataRequest, all: bool) -> Result<()>
         return Err(Error::from_code(answer.error_code));
     }
     let wanted = (!all).then(|| inner.refresh.wishes.lock().topics.clone());
+    let known = inner.metadata.load_full();
     inner.change_metadata(|known| Some(known.updated(&answer, wanted.as_ref())));
+    for topic in inner.metadata.load().topics.values() {
+        if let Some(code) = topic.error
+            && known.topic(&topic.name).is_none_or(|known| known.error != topic.error)
+        {
+            tracing::warn!(topic = %topic.name, %code, "a topic cannot be used");
+        }
+    }
     Ok(())
 }
 

@@ -72,6 +72,11 @@ pub(crate) fn decode<R: Request>(frame: Bytes, version: i16, node: &str) -> Resu
     response.map(|(_, response)| response).map_err(|error| malformed(node, error))
 }
 
-pub(crate) fn malformed(node: &str, reason: impl std::fmt::Display) -> Error {
+fn malformed(node: &str, reason: impl std::fmt::Display) -> Error {
     Error::Malformed { node: node.into(), reason: reason.to_string().into() }
+}
+
+/// A request that says what its version has no place for: it can be sent to no broker.
+pub(crate) fn unencodable(key: ApiKey, error: EncodeError) -> Error {
+    Error::invalid(format!("cannot encode {key:?}: {error}"))
 }

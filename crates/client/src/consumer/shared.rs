@@ -28,6 +28,8 @@ pub(super) struct Shared {
     pub resolve: Notify,
     /// Partitions may be fetched, or no longer.
     pub fetch: Notify,
+    /// Partitions are to be fetched that a request under way may not ask for, or not there.
+    pub moved: Notify,
     /// To the task of the group; absent without a group.
     pub group: Option<mpsc::UnboundedSender<Command>>,
     pub closed: AtomicBool,
@@ -125,6 +127,7 @@ impl Shared {
             ready: Notify::new(),
             resolve: Notify::new(),
             fetch: Notify::new(),
+            moved: Notify::new(),
             group,
             closed: AtomicBool::new(false),
             subscribed: AtomicBool::new(false),
@@ -158,6 +161,21 @@ impl Shared {
         Ok(())
     }
 
+    /// What keeps a partition from having a position, as far as metadata tells.
+    pub fn obstacle(&self, partition: &TopicPartition) -> Option<Error> {
+        let failure = self.client.metadata_failure();
+        let metadata = self.client.metadata();
+        let code = match metadata.topic(&partition.topic) {
+            None => Some(ErrorCode::UnknownTopicOrPartition),
+            Some(topic) => topic.error.or(match topic.partitions.get(partition.partition as usize) {
+                None => Some(ErrorCode::UnknownTopicOrPartition),
+                Some(known) if known.leader.is_none() => Some(ErrorCode::LeaderNotAvailable),
+                Some(_) => None,
+            }),
+        };
+        failure.or_else(|| code.map(|code| Error::broker(code, Some(partition.to_string()))))
+    }
+
     pub fn notify(&self, notice: Notice) {
         self.core.lock().notices.push_back(notice);
         self.ready.notify_one();
@@ -172,6 +190,7 @@ impl Shared {
         self.see_leaders();
         self.resolve.notify_one();
         self.fetch.notify_waiters();
+        self.moved.notify_waiters();
     }
 
     /// Tells the positions who leads.

@@ -71,16 +71,22 @@ fn error_at(address: SocketAddr) -> String {
 #[test]
 fn peers_that_are_no_brokers_are_named_as_such() {
     let http = error_of(b"HTTP/1.1 400 Bad Request\r\n\r\n");
-    assert!(http.contains("does not speak Kafka's protocol"), "{http}");
+    assert!(http.contains("this looks like an HTTP server"), "{http}");
+    let page = error_of(b"<!DOCTYPE HTML>");
+    assert!(page.contains("this looks like an HTTP server"), "{page}");
     let tls = error_of(&[0x15, 3, 3, 0, 2, 2, 0x32, 0, 0]);
-    assert!(tls.contains("does not speak Kafka's protocol"), "{tls}");
+    assert!(tls.contains("this looks like a TLS listener: it does not speak Kafka's protocol"), "{tls}");
+    let mail = error_of(b"220 mail.example.org ESMTP");
+    assert!(mail.contains("this looks like a server of another kind"), "{mail}");
+    let confused = error_of(b"\0\0\0\x04\0\0\0\0");
+    assert!(confused.contains("it does not speak Kafka's protocol"), "{confused}");
     let closing = error_of(b"");
-    assert!(closing.contains("is this a Kafka listener without TLS?"), "{closing}");
+    assert!(closing.contains("this looks like a TLS listener"), "{closing}");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let silent = error_at(address);
     assert!(silent.contains("fetching metadata took longer than 300 ms; last failure: "), "{silent}");
-    assert!(silent.contains("is this the port of a Kafka broker?"), "{silent}");
+    assert!(silent.contains("is this the port of a Kafka broker, or of an HTTP server?"), "{silent}");
     drop(listener);
     let nobody = error_at(address);
     assert!(nobody.contains("Connection refused"), "{nobody}");

@@ -37,9 +37,18 @@ impl TestNode {
 
     /// Stops the node and starts it again at the same port, on the same data.
     pub fn restart(&mut self) {
+        self.stop();
+        self.start_again();
+    }
+
+    pub fn stop(&mut self) {
         let address = format!("PLAINTEXT://{}", self.address());
         self.text = self.text.replace("PLAINTEXT://127.0.0.1:0", &address);
         self.runtime.block_on(self.running.take().unwrap().stop());
+    }
+
+    /// After [`Self::stop`].
+    pub fn start_again(&mut self) {
         self.running = Some(self.runtime.block_on(RunningNode::start(config_of(&self.text))).unwrap());
     }
 
