@@ -1,7 +1,11 @@
 //! Fetching: one task per node, one request under way each; the next leaves as soon as an answer is in the buffer and
 //! there is room, whatever the application does meanwhile.
+//!
+//! A request may wait at the logs' ends for `fetch.max.wait.ms`. Partitions that the application seeks, resumes or is
+//! assigned meanwhile do not wait with it, as they do in Kafka's Java client: they are fetched aside.
 
 use std::collections::{BTreeMap, HashMap};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +18,7 @@ use ottla_protocol::api::fetch::{
 use super::shared::{Core, Shared};
 use crate::client::{CallOptions, Lane, Target};
 use crate::error::{Error, Result};
-use crate::state::fetch_session::FetchSession;
+use crate::state::fetch_session::{FetchSession, SessionPart};
 use crate::state::fetched::Fetched;
 use crate::state::metadata::{Broker, LeaderHint};
 
@@ -32,8 +36,7 @@ pub(super) fn start_fetchers(shared: &Arc<Shared>) {
         if let Some(from) = positions.fetch_from(partition, now)
             && fetchers.insert(from.node)
         {
-            let fetcher =
-                Fetcher { shared: Arc::clone(shared), node: from.node, session: FetchSession::default() };
+            let fetcher = Fetcher { shared: Arc::clone(shared), node: from.node };
             shared.client.spawn(fetcher.run());
         }
     }
@@ -47,17 +50,22 @@ struct Asked {
     from_leader: bool,
 }
 
+/// What is to be fetched, as it goes into a request.
+type Wanted = BTreeMap<TopicPartition, (Uuid, FetchPartition)>;
+
+#[derive(Clone)]
 struct Fetcher {
     shared: Arc<Shared>,
     node: NodeId,
-    session: FetchSession,
 }
 
 impl Fetcher {
-    async fn run(mut self) {
+    async fn run(self) {
         let shared = Arc::clone(&self.shared);
+        let mut session = FetchSession::default();
         while !shared.is_closed() {
             let room = shared.fetch.notified();
+            let mut moved = pin!(shared.moved.notified());
             let (wanted, asked) = self.wanted();
             if wanted.is_empty() {
                 // Woken when the application has taken something, or every so often for partitions that backed off.
@@ -67,32 +75,78 @@ impl Fetcher {
                 }
                 continue;
             }
-            match self.fetch(wanted).await {
-                Ok(answer) => self.answered(answer, &asked),
+            let wait_ms = shared.config.fetch_max_wait_ms;
+            let mut answer = pin!(self.fetch(session.next(wanted), wait_ms, Lane::Fetch));
+            let mut aside = HashMap::new();
+            let answer = loop {
+                tokio::select! {
+                    biased;
+                    answer = &mut answer => break answer,
+                    () = &mut moved => {
+                        moved.set(shared.moved.notified());
+                        self.fetch_aside(&asked, &mut aside);
+                    }
+                }
+            };
+            match answer {
+                Ok(answer) => self.answered(&mut session, answer, &asked),
                 Err(error) => {
                     tracing::debug!(node = %self.node, %error, "cannot fetch");
-                    self.session.failed();
+                    session.failed();
                     shared.client.refresh_metadata();
                     tokio::time::sleep(Duration::from_millis(shared.config.retry_backoff_ms as u64)).await;
                     shared.see_leaders();
                 }
             }
         }
-        self.close_session().await;
+        self.close_session(session).await;
         shared.core.lock().fetchers.remove(&self.node);
         // Something may have come for this node while it was leaving.
         shared.resolve.notify_one();
     }
 
     /// Lets the node forget the session now instead of keeping its place among others. Best effort.
-    async fn close_session(&mut self) {
-        let Some(part) = self.session.close() else { return };
+    async fn close_session(&self, mut session: FetchSession) {
+        let Some(part) = session.close() else { return };
         let (session_id, session_epoch) = (part.session_id, part.session_epoch);
         let request = FetchRequest { session_id, session_epoch, ..Default::default() };
         let options = CallOptions { lane: Lane::Fetch, timeout: Some(CLOSE_TIMEOUT), ..Default::default() };
         if let Err(error) = self.shared.client.call_with(Target::Node(self.node), request, options).await {
             tracing::debug!(node = %self.node, %error, "cannot close the fetch session");
         }
+    }
+
+    /// Fetches what the request under way does not ask for and the application has nothing of: once each, outside the
+    /// session, and without waiting for records.
+    fn fetch_aside(
+        &self,
+        asked: &HashMap<TopicPartition, Asked>,
+        aside: &mut HashMap<TopicPartition, Asked>,
+    ) {
+        let (mut wanted, mut asked_aside) = self.wanted();
+        {
+            let core = self.shared.core.lock();
+            asked_aside.retain(|partition, new| {
+                let is_new = |old: Option<&Asked>| old.is_none_or(|old| old.run != new.run);
+                core.buffer.size_of(partition) == 0
+                    && is_new(asked.get(partition))
+                    && is_new(aside.get(partition))
+            });
+        }
+        wanted.retain(|partition, _| asked_aside.contains_key(partition));
+        if wanted.is_empty() {
+            return;
+        }
+        aside.extend(asked_aside.iter().map(|(partition, asked)| (partition.clone(), *asked)));
+        let fetcher = self.clone();
+        self.shared.client.spawn(async move {
+            let mut session = FetchSession::default();
+            match fetcher.fetch(session.next_without_session(wanted), 0, Lane::Main).await {
+                Ok(answer) => fetcher.answered(&mut session, answer, &asked_aside),
+                // The request under way tells the same.
+                Err(error) => tracing::debug!(node = %fetcher.node, %error, "cannot fetch aside"),
+            }
+        });
     }
 
     /// Whether no partition is to be fetched from this node at all.
@@ -105,7 +159,7 @@ impl Fetcher {
     }
 
     /// The partitions that this node serves and for which there is room.
-    fn wanted(&self) -> (BTreeMap<TopicPartition, (Uuid, FetchPartition)>, HashMap<TopicPartition, Asked>) {
+    fn wanted(&self) -> (Wanted, HashMap<TopicPartition, Asked>) {
         let (shared, config) = (&self.shared, &self.shared.config);
         let metadata = shared.client.metadata();
         let now = shared.now();
@@ -139,15 +193,10 @@ impl Fetcher {
         (wanted, asked)
     }
 
-    async fn fetch(
-        &mut self,
-        wanted: BTreeMap<TopicPartition, (Uuid, FetchPartition)>,
-    ) -> Result<FetchResponse> {
+    async fn fetch(&self, part: SessionPart, max_wait_ms: i32, lane: Lane) -> Result<FetchResponse> {
         let config = &self.shared.config;
-        let ids = wanted.values().all(|(id, _)| !id.is_zero());
-        let part = self.session.next(wanted);
         let request = FetchRequest {
-            max_wait_ms: config.fetch_max_wait_ms,
+            max_wait_ms,
             min_bytes: config.fetch_min_bytes,
             max_bytes: config.fetch_max_bytes,
             isolation_level: i8::from(config.read_committed),
@@ -158,16 +207,21 @@ impl Fetcher {
             rack_id: config.rack.clone(),
             ..Default::default()
         };
-        let wait = Duration::from_millis(config.fetch_max_wait_ms.max(0) as u64);
+        let wait = Duration::from_millis(max_wait_ms.max(0) as u64);
         let options = CallOptions {
-            lane: Lane::Fetch,
+            lane,
             timeout: Some(config.request_timeout + wait),
-            version_max: (!ids).then_some(NAMES_MAX),
+            version_max: part.lacks_ids.then_some(NAMES_MAX),
         };
         self.shared.client.call_with(Target::Node(self.node), request, options).await
     }
 
-    fn answered(&mut self, answer: FetchResponse, asked: &HashMap<TopicPartition, Asked>) {
+    fn answered(
+        &self,
+        session: &mut FetchSession,
+        answer: FetchResponse,
+        asked: &HashMap<TopicPartition, Asked>,
+    ) {
         let code = ErrorCode::from_code(answer.error_code).unwrap_or(ErrorCode::UnknownServerError);
         let topics: Vec<(Option<Arc<str>>, Vec<PartitionData>)> = answer
             .responses
@@ -175,12 +229,12 @@ impl Fetcher {
             .map(|topic| {
                 let known = match topic.topic_id.is_zero() {
                     true => Some(Arc::from(topic.topic.as_str())),
-                    false => self.session.topic_of(topic.topic_id).map(|partition| partition.topic.clone()),
+                    false => session.topic_of(topic.topic_id).map(|partition| partition.topic.clone()),
                 };
                 (known, topic.partitions)
             })
             .collect();
-        self.session.answered(code, answer.session_id);
+        session.answered(code, answer.session_id);
         if !code.is_ok() {
             tracing::debug!(node = %self.node, %code, "fetch refused");
             if !matches!(code, ErrorCode::FetchSessionIdNotFound | ErrorCode::InvalidFetchSessionEpoch) {
@@ -224,7 +278,8 @@ impl Fetcher {
         let now = shared.now();
         let code = ErrorCode::from_code(data.error_code).unwrap_or(ErrorCode::UnknownServerError);
         let mut core = shared.core.lock();
-        if !core.positions.is_current(&partition, asked.run) {
+        // Of another run, or fetched aside meanwhile.
+        if !core.positions.is_next(&partition, asked.run, asked.offset) {
             return false;
         }
         match code {

@@ -12,6 +12,8 @@ pub struct SessionPart {
     pub session_epoch: i32,
     pub topics: Vec<FetchTopic>,
     pub forgotten: Vec<ForgottenTopic>,
+    /// Whether a topic has no id, so that only versions with names will do.
+    pub lacks_ids: bool,
 }
 
 /// The session with one node. One request at a time: [`Self::next`], then [`Self::answered`] or [`Self::failed`].
@@ -25,7 +27,9 @@ pub struct FetchSession {
 impl FetchSession {
     /// The next request for `wanted`, with topic ids for versions that have them.
     pub fn next(&mut self, wanted: BTreeMap<TopicPartition, (Uuid, FetchPartition)>) -> SessionPart {
-        let mut part = SessionPart { session_id: self.id, session_epoch: self.epoch, ..Default::default() };
+        let lacks_ids = wanted.values().any(|(id, _)| id.is_zero());
+        let (session_id, session_epoch) = (self.id, self.epoch);
+        let mut part = SessionPart { session_id, session_epoch, lacks_ids, ..Default::default() };
         for (partition, (topic_id, fetch)) in &wanted {
             let known = self.epoch != 0
                 && self.sent.get(partition).is_some_and(|sent| *sent == (*topic_id, fetch.clone()));
@@ -62,6 +66,14 @@ impl FetchSession {
         }
         self.sent = wanted;
         part
+    }
+
+    /// A request for `wanted` that makes no session, of one that has none.
+    pub fn next_without_session(
+        &mut self,
+        wanted: BTreeMap<TopicPartition, (Uuid, FetchPartition)>,
+    ) -> SessionPart {
+        SessionPart { session_epoch: -1, ..self.next(wanted) }
     }
 
     /// The topic that the session knows by this id.

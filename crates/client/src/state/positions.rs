@@ -139,6 +139,11 @@ impl Positions {
         self.partitions.get(partition).is_some_and(|state| state.run == run)
     }
 
+    /// Whether `offset` is what the run of the partition fetches next.
+    pub fn is_next(&self, partition: &TopicPartition, run: u64, offset: Offset) -> bool {
+        self.partitions.get(partition).is_some_and(|state| state.run == run && state.fetch == offset)
+    }
+
     pub fn is_paused(&self, partition: &TopicPartition) -> bool {
         self.partitions.get(partition).is_some_and(|state| state.paused)
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla_client::blocking::block_on;
 use ottla_client::consumer::{OffsetSpec, Rebalance, RebalanceListener};
@@ -406,4 +406,43 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
     let mut assigned = new(&[("group.id", "g")]).unwrap();
     assigned.assign([TopicPartition::new("t", 0)]).unwrap();
     assert!(assigned.subscribe(["t"]).is_err());
+}
+
+/// The request at the log's end goes on waiting; what is sought, resumed or assigned meanwhile does not wait with it.
+#[test]
+fn nothing_waits_behind_a_request_that_waits_at_the_end() {
+    const WAIT: Duration = Duration::from_secs(10);
+    let node = TestNode::start(GROUPS);
+    let topic = Topic::create(&node, "t", 3);
+    (0..3).for_each(|partition| topic.fill(partition, 0, 5, Codec::None));
+    let wait_ms = WAIT.as_millis().to_string();
+    let mut consumer = Consumer::new(&config(&node, &[("fetch.max.wait.ms", &wait_ms)])).unwrap();
+    let (zero, one, two) = (topic.partition(0), topic.partition(1), topic.partition(2));
+    consumer.assign([zero.clone(), one.clone()]).unwrap();
+    assert_eq!(read(&mut consumer, 10).len(), 10);
+    let at_the_end = |consumer: &mut Consumer| {
+        assert!(block_on(consumer.poll(Duration::from_millis(300))).unwrap().is_empty());
+    };
+    let begun = Instant::now();
+    at_the_end(&mut consumer);
+    consumer.seek(&zero, Offset(2)).unwrap();
+    assert_eq!(read(&mut consumer, 3), [(0, 2), (0, 3), (0, 4)]);
+    at_the_end(&mut consumer);
+    consumer.seek_to(&one, OffsetSpec::Earliest).unwrap();
+    assert_eq!(read(&mut consumer, 5).len(), 5);
+    consumer.pause(&one).unwrap();
+    consumer.seek(&one, Offset(3)).unwrap();
+    at_the_end(&mut consumer);
+    consumer.resume(&one).unwrap();
+    assert_eq!(read(&mut consumer, 2), [(1, 3), (1, 4)]);
+    at_the_end(&mut consumer);
+    consumer.assign([zero.clone(), one, two]).unwrap();
+    assert_eq!(read(&mut consumer, 5).len(), 5);
+    assert!(begun.elapsed() < WAIT, "{:?}", begun.elapsed());
+
+    // When the long request ends, nothing comes twice and nothing is left out.
+    topic.fill(0, 5, 3, Codec::None);
+    consumer.seek(&zero, Offset(4)).unwrap();
+    assert_eq!(read(&mut consumer, 4), [(0, 4), (0, 5), (0, 6), (0, 7)]);
+    at_the_end(&mut consumer);
 }
