@@ -1,6 +1,5 @@
 //! The task that drives the membership: sends what it asks for, brings answers, time and metadata back.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::shared::{Identity, Notice, Shared};
 use crate::client::{CallOptions, CoordinatorKey, Lane, Target};
 use crate::error::{Error, Result};
+use crate::state::assignors::Topics;
 use crate::state::membership::{Action, Event, Membership};
 use crate::state::metadata::Metadata;
 
@@ -67,7 +67,7 @@ pub(super) async fn run(
             },
             changed = metadata.changed() => match (changed, &group.watched) {
                 (Err(_), _) => return,
-                (Ok(()), Some(watched)) => Event::Topics(counts(&shared.client.metadata(), watched)),
+                (Ok(()), Some(watched)) => Event::Topics(partitions_of(&shared.client.metadata(), watched)),
                 (Ok(()), None) => continue,
             },
             () = tokio::time::sleep(wait) => Event::Tick,
@@ -181,7 +181,7 @@ impl GroupTask {
                 // What cannot be described in time is assigned when it can.
                 shared.client.updated_metadata().await.unwrap_or(known)
             };
-            shared.answer(Event::Topics(counts(&metadata, &topics)));
+            shared.answer(Event::Topics(partitions_of(&metadata, &topics)));
         });
     }
 
@@ -224,10 +224,13 @@ pub(super) fn code_of(error: &Error) -> ErrorCode {
     }
 }
 
-fn counts(metadata: &Metadata, topics: &[Arc<str>]) -> BTreeMap<Arc<str>, i32> {
-    let count = |topic: &Arc<str>| {
+fn partitions_of(metadata: &Metadata, topics: &[Arc<str>]) -> Topics {
+    let rack = |replica: &NodeId| metadata.broker(*replica)?.rack.clone().filter(|rack| !rack.is_empty());
+    let partitions = |topic: &Arc<str>| {
         let known = metadata.topic(topic).filter(|known| known.error.is_none())?;
-        Some((topic.clone(), known.partitions.len() as i32))
+        let racks =
+            known.partitions.iter().map(|partition| partition.replicas.iter().filter_map(rack).collect());
+        Some((topic.clone(), racks.collect()))
     };
-    topics.iter().filter_map(count).collect()
+    topics.iter().filter_map(partitions).collect()
 }

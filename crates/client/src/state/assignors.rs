@@ -2,16 +2,16 @@
 //!
 //! Members of other brands read what we write and the reverse: subscriptions and assignments are
 //! `ConsumerProtocolSubscription` and `ConsumerProtocolAssignment` of versions 0 to 3, and the user data of the two
-//! sticky assignors is that of the Java client. Range and round-robin give exactly what the Java client gives
-//! (without racks); the sticky ones are free in their choice, so here it is the simplest that is balanced and moves
-//! little.
+//! sticky assignors is that of the Java client. Range and round-robin give exactly what the Java client gives,
+//! racks included; the sticky ones are free in their choice, so here it is the simplest that is balanced and moves
+//! little, whatever the racks.
 
 mod range;
 mod round_robin;
 mod sticky;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -43,6 +43,12 @@ pub enum RebalanceProtocol {
     /// Members keep what they have; what moves is given up, and assigned in the next rebalance.
     Cooperative,
 }
+
+/// The racks of a partition's replicas, as far as brokers have one.
+pub type Racks = BTreeSet<Arc<str>>;
+
+/// The topics of a group by name, with the racks of each of their partitions.
+pub type Topics = BTreeMap<Arc<str>, Vec<Racks>>;
 
 /// What a member says of itself when it joins.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -123,9 +129,9 @@ impl Assignor {
         }
     }
 
-    /// Divides the partitions of `topics` (their number by name) among `members`; the answer is in the order of
-    /// `members`. Topics that are not in the map get no assignment.
-    pub fn assign(self, topics: &BTreeMap<Arc<str>, i32>, members: &[Member]) -> Vec<Vec<TopicPartition>> {
+    /// Divides the partitions of `topics` among `members`; the answer is in the order of `members`. Topics that are not
+    /// in the map get no assignment.
+    pub fn assign(self, topics: &Topics, members: &[Member]) -> Vec<Vec<TopicPartition>> {
         match self {
             Self::Range => range::assign(topics, members),
             Self::RoundRobin => round_robin::assign(topics, members),
@@ -143,6 +149,11 @@ impl Assignor {
             }
         }
     }
+}
+
+/// Where a member runs, if it says so.
+fn rack_of(member: &Member) -> Option<&str> {
+    member.subscription.rack.as_deref().filter(|rack| !rack.is_empty())
 }
 
 /// Indexes of the members in the order of assignment.

@@ -13,7 +13,7 @@
 
 mod requests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ottla_model::{ErrorCode, Millis, NodeId, TopicPartition};
@@ -23,7 +23,7 @@ use ottla_protocol::api::join_group::{JoinGroupRequest, JoinGroupResponse};
 use ottla_protocol::api::leave_group::LeaveGroupRequest;
 use ottla_protocol::api::sync_group::{SyncGroupRequest, SyncGroupResponse};
 
-use super::assignors::{self, Assignor, Member, RebalanceProtocol};
+use super::assignors::{self, Assignor, Member, RebalanceProtocol, Topics};
 
 /// What of the configuration concerns membership.
 #[derive(Clone, Debug)]
@@ -48,8 +48,8 @@ pub struct MembershipConfig {
 pub enum Event {
     /// The topics that the application wants; none: it unsubscribed.
     Subscribe(Vec<Arc<str>>),
-    /// Partition counts of all topics the shell knows of those asked for; topics that do not exist are absent.
-    Topics(BTreeMap<Arc<str>, i32>),
+    /// The partitions of all topics the shell knows of those asked for; topics that do not exist are absent.
+    Topics(Topics),
     Coordinator(Result<NodeId, ErrorCode>),
     Joined(u64, Result<JoinGroupResponse, ErrorCode>),
     Synced(u64, Result<SyncGroupResponse, ErrorCode>),
@@ -72,7 +72,7 @@ pub enum Action {
     Heartbeat(u64, HeartbeatRequest),
     /// No answer is waited for.
     Leave(LeaveGroupRequest),
-    /// This member leads: it needs the partition counts of these topics, now and whenever they change.
+    /// This member leads: it needs the partitions of these topics, now and whenever they change.
     WatchTopics(Vec<Arc<str>>),
     /// Stop fetching these, commit if configured, tell the application, then [`Event::Released`].
     Revoke(Vec<TopicPartition>),
@@ -119,8 +119,8 @@ pub struct Membership {
     owned: BTreeSet<TopicPartition>,
     /// The last assignment even after it was revoked: what the sticky assignor is told.
     last_assigned: Vec<TopicPartition>,
-    /// Partition counts that the leader assigned.
-    assigned_topics: Option<BTreeMap<Arc<str>, i32>>,
+    /// What the leader assigned.
+    assigned_topics: Option<Topics>,
     watched: BTreeSet<Arc<str>>,
     rejoin: bool,
     reason: Option<&'static str>,
@@ -420,17 +420,22 @@ impl Membership {
         self.state = State::Leading(if answer.skip_assignment { Vec::new() } else { members });
     }
 
-    fn see_topics(&mut self, now: Millis, mut topics: BTreeMap<Arc<str>, i32>, actions: &mut Vec<Action>) {
+    fn see_topics(&mut self, now: Millis, mut topics: Topics, actions: &mut Vec<Action>) {
         topics.retain(|topic, _| self.watched.contains(topic));
+        // As in Kafka's client, a leader without a rack counts with racks, but assigns anew only for partitions.
+        let mut seen = topics.clone();
+        if self.config.rack.is_none() {
+            seen.values_mut().flatten().for_each(BTreeSet::clear);
+        }
         if let State::Leading(members) = &self.state {
             let members = members.clone();
             let assignor = self.assignor.unwrap_or(Assignor::Range);
             let assigned = assignor.assign(&topics, &members);
-            self.assigned_topics = Some(topics);
+            self.assigned_topics = Some(seen);
             self.last_heard = self.last_heard.max(now);
             self.sync(members.into_iter().zip(assigned).collect(), actions);
-        } else if self.assigned_topics.as_ref().is_some_and(|assigned| *assigned != topics) {
-            self.assigned_topics = Some(topics);
+        } else if self.assigned_topics.as_ref().is_some_and(|assigned| *assigned != seen) {
+            self.assigned_topics = Some(seen);
             self.want_rejoin("the partitions of the group's topics changed");
         }
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use ottla_model::TopicPartition;
 
-use super::Member;
+use super::{Member, Topics};
 
 /// What a member says it owned, and in which generation.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -19,17 +19,13 @@ pub(super) struct Claim {
     pub generation: i32,
 }
 
-pub(super) fn assign(
-    topics: &BTreeMap<Arc<str>, i32>,
-    members: &[Member],
-    claims: &[Claim],
-) -> Vec<Vec<TopicPartition>> {
+pub(super) fn assign(topics: &Topics, members: &[Member], claims: &[Claim]) -> Vec<Vec<TopicPartition>> {
     let mut balance = Balance::new(topics, members);
     let owners = owners(claims);
     let mut unowned = Vec::new();
-    for (topic, &partitions) in topics {
+    for (topic, racks) in topics {
         let Some(&pool) = balance.pool_of.get(topic) else { continue };
-        for partition in 0..partitions {
+        for (partition, _) in (0..).zip(racks) {
             let partition = TopicPartition { topic: topic.clone(), partition };
             match owners.get(&partition) {
                 Some(&owner) if balance.subscribes(owner, pool) => balance.give(owner, partition),
@@ -90,7 +86,7 @@ struct Balance {
 }
 
 impl Balance {
-    fn new(topics: &BTreeMap<Arc<str>, i32>, members: &[Member]) -> Self {
+    fn new(topics: &Topics, members: &[Member]) -> Self {
         let mut subscribers: BTreeMap<&Arc<str>, BTreeSet<usize>> = BTreeMap::new();
         for (member, topic) in members
             .iter()

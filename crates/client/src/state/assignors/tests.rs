@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn topics(topics: &[(&str, i32)]) -> BTreeMap<Arc<str>, i32> {
-    topics.iter().map(|(topic, partitions)| (Arc::from(*topic), *partitions)).collect()
+fn topics(topics: &[(&str, usize)]) -> Topics {
+    topics.iter().map(|(topic, partitions)| (Arc::from(*topic), vec![Racks::new(); *partitions])).collect()
 }
 
 fn member(id: &str, topics: &[&str]) -> Member {
@@ -31,6 +31,51 @@ fn range_gives_consecutive_partitions_of_each_topic() {
     let members = [member("b", &["t", "u"]), member("a", &["t", "u"])];
     let assigned = Assignor::Range.assign(&topics(&[("t", 3), ("u", 3)]), &members);
     assert_eq!(shown(&assigned), ["t-2 u-2", "t-0 t-1 u-0 u-1"]);
+}
+
+/// What the Java classes gave to groups with and without racks, alike and not.
+#[test]
+fn range_and_round_robin_are_those_of_the_java_client() {
+    let list = |text: &str| -> Vec<Arc<str>> {
+        let inner = text.trim_matches(['[', ']']);
+        inner.split(',').filter(|part| !part.is_empty()).map(Arc::from).collect()
+    };
+    let some = |text: &str| Some(text).filter(|text| *text != "-").map(Str::from);
+    let (mut topics, mut members, mut compared) = (Topics::new(), Vec::new(), 0);
+    let lines = include_str!("../../../testdata/apache-assignments-4.4.0.txt").lines();
+    for line in lines.filter(|line| !line.starts_with('#')) {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["topic", name, ref racks @ ..] => {
+                if !members.is_empty() {
+                    (topics, members) = Default::default();
+                }
+                let racks = racks.iter().map(|racks| list(racks).into_iter().collect());
+                topics.insert(name.into(), racks.collect());
+            }
+            ["member", id, instance, rack, wanted] => {
+                let mut member = member(id, &[]);
+                member.group_instance_id = some(instance);
+                member.subscription.topics = list(wanted);
+                member.subscription.rack = some(rack);
+                members.push(member);
+            }
+            [assignor, ..] => {
+                let assigned = Assignor::from_name(assignor).unwrap().assign(&topics, &members);
+                let shown = members.iter().zip(assigned).map(|(member, mut assigned)| {
+                    assigned.sort();
+                    let shown: Vec<String> = assigned.iter().map(ToString::to_string).collect();
+                    format!("{}={}", &*member.member_id, shown.join(","))
+                });
+                let shown: BTreeSet<String> = shown.collect();
+                let expected: BTreeSet<String> = words[1..].iter().map(ToString::to_string).collect();
+                assert_eq!(shown, expected, "{assignor} of {topics:?} among {members:?}");
+                compared += 1;
+            }
+            [] => unreachable!("split gives at least one part"),
+        }
+    }
+    assert_eq!(compared, 300);
 }
 
 #[test]
@@ -117,12 +162,13 @@ proptest! {
     /// assignors nobody has two more than another subscriber of one of them, and a second round moves nothing.
     #[test]
     fn every_group_is_assigned_whole(
-        counts in proptest::collection::vec(0..9i32, 1..5),
+        counts in proptest::collection::vec(0..9usize, 1..5),
         subscriptions in proptest::collection::vec(proptest::collection::vec(any::<bool>(), 5), 1..7),
         owned in proptest::collection::vec((0..7usize, 0..5usize, 0..9i32, 0..3i32), 0..20),
     ) {
         let names: Vec<Arc<str>> = (0..5).map(|topic| format!("t{topic}").into()).collect();
-        let topics: BTreeMap<_, _> = names.iter().cloned().zip(counts.iter().copied()).collect();
+        let topics: Topics =
+            names.iter().cloned().zip(counts.iter().map(|count| vec![Racks::new(); *count])).collect();
         let mut members: Vec<Member> = subscriptions.iter().enumerate().map(|(id, subscribed)| {
             let mut member = member(&format!("m{id}"), &[]);
             member.subscription.topics =
@@ -141,7 +187,7 @@ proptest! {
         }
         let expected: BTreeSet<String> = topics.iter()
             .filter(|(topic, _)| members.iter().any(|m| m.subscription.topics.contains(topic)))
-            .flat_map(|(topic, count)| (0..*count).map(move |p| format!("{topic}-{p}")))
+            .flat_map(|(topic, racks)| (0..racks.len()).map(move |p| format!("{topic}-{p}")))
             .collect();
         for assignor in Assignor::ALL {
             let mut assigned = assignor.assign(&topics, &members);

@@ -105,14 +105,19 @@ fn the_leader_assigns_when_it_knows_the_topics_and_again_when_they_grow() {
     };
     let actions = member.step(NOW, Event::Joined(member.attempt, Ok(answer)));
     assert_eq!(actions, [Action::WatchTopics(vec!["t".into()])]);
-    let topics = |count| Event::Topics([(Arc::from("t"), count), (Arc::from("u"), 7)].into());
-    let actions = member.step(NOW, topics(3));
+    // `u` is not the group's.
+    let topics = |count, rack: &str| {
+        let racks = vec![assignors::Racks::from([rack.into()]); count];
+        Event::Topics([(Arc::from("t"), racks), (Arc::from("u"), Vec::new())].into())
+    };
+    let actions = member.step(NOW, topics(3, "a"));
     let [Action::Sync(_, request)] = &actions[..] else { panic!("{actions:?}") };
     let assigned: Vec<_> = request.assignments.iter().map(|a| a.assignment.clone()).collect();
     assert_eq!(assigned, [&[0, 1][..], &[2]].map(|p| encode_assignment(&partitions(p)).unwrap()));
     sync(&mut member, NOW, &[0, 1]);
-    assert_eq!(member.step(NOW, topics(3)), []);
-    assert_eq!(member.step(NOW, topics(4)), [Action::Revoke(partitions(&[0, 1]))]);
+    // Racks are of interest to a leader that has one itself.
+    assert_eq!(member.step(NOW, topics(3, "b")), []);
+    assert_eq!(member.step(NOW, topics(4, "b")), [Action::Revoke(partitions(&[0, 1]))]);
 }
 
 #[test]
