@@ -31,7 +31,7 @@ pub struct Shape {
     pub voters: Voters,
     /// The release whose features it has; 4.3 as soon as a member knows no more.
     pub release: Option<&'static str>,
-    /// Further lines of every server.properties.
+    /// Further lines of every server.properties, in which `{id}` is the node's.
     pub extra: String,
     pub disk: Disk,
 }

@@ -170,7 +170,8 @@ impl Node {
              log.dirs={dirs}\n\
              group.initial.rebalance.delay.ms=0\n\
              {extra}\n",
-            extra = extra.replace("{home}", &self.home().display().to_string()),
+            extra =
+                extra.replace("{home}", &self.home().display().to_string()).replace("{id}", &id.to_string()),
             dirs = match self.place.disk {
                 Disk::Second(_) => format!("{},{}", self.data().display(), self.second().display()),
                 Disk::Plain | Disk::Loop(_) => self.data().display().to_string(),

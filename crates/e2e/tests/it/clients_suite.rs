@@ -6,6 +6,8 @@
 
 mod disturbed;
 mod mixed_group;
+mod near_by;
+mod strangers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -22,7 +24,8 @@ use ottla_e2e::{artifacts, process, tools, world};
 use crate::Named;
 
 pub const TESTS: &[Named] = &[
-    ("settings_are_those_of_kafka_clients", settings),
+    ("settings_are_those_of_kafka_clients", || as_kept("ClientConfigs", "apache-client-configs-4.4.0.tsv")),
+    ("assignments_are_those_of_kafka_clients", || as_kept("Assignments", "apache-assignments-4.4.0.txt")),
     ("codecs_and_acks_apache", || codecs_and_acks(&*world::judge()?)),
     ("codecs_and_acks_ottla", || codecs_and_acks(&*world::candidate()?)),
     ("partitioners_apache", || partitioners(&*world::judge()?)),
@@ -34,6 +37,9 @@ pub const TESTS: &[Named] = &[
     ("aborted_transactions", aborted_transactions),
     ("reset_policies_apache", || reset_policies(&*world::judge()?)),
     ("reset_policies_ottla", || reset_policies(&*world::candidate()?)),
+    ("near_by_apache", || near_by::follower(Brand::Apache)),
+    ("near_by_ottla", || near_by::follower(Brand::candidate())),
+    ("strangers_are_named", strangers::named),
     ("kills_apache", || disturbed::kills(Brand::Apache)),
     ("kills_ottla", || disturbed::kills(Brand::candidate())),
     ("cuts_apache", || disturbed::cuts(Brand::Apache)),
@@ -76,10 +82,10 @@ fn of(topic: &str, partitions: i32) -> Vec<TopicPartition> {
     (0..partitions).map(|partition| TopicPartition::new(topic, partition)).collect()
 }
 
-/// The table that the client's own test compares with is what the jar says.
-fn settings() -> Result<()> {
-    let outcome = tools::runner()?.call(Jars::Broker, "ClientConfigs", &[], b"", LIMIT)?;
-    let path = artifacts::crate_dir().join("../client/testdata/apache-client-configs-4.4.0.tsv");
+/// The table that the client's own tests compare with is what the jar says.
+fn as_kept(class: &str, file: &str) -> Result<()> {
+    let outcome = tools::runner()?.call(Jars::Broker, class, &[], b"", LIMIT)?;
+    let path = artifacts::crate_dir().join("../client/testdata").join(file);
     let kept = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     let kept: Vec<_> = kept.lines().filter(|line| !line.starts_with('#')).collect();
     let printed: Vec<_> = outcome.stdout.lines().collect();
