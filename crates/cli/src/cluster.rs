@@ -8,7 +8,7 @@ use ottla_model::NodeId;
 use serde_json::json;
 
 use crate::confirm::Consent;
-use crate::connect::{self, Actions};
+use crate::connect::Actions;
 use crate::outcomes::Outcomes;
 use crate::table::{Format, Table, print_json};
 
@@ -29,25 +29,21 @@ pub enum Action {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    connect::run(async move {
-        let format = args.connection.output;
-        let admin = args.connection.admin().await?;
-        match args.action {
-            Action::Id => {
-                let id = admin.describe_cluster().await?.cluster_id;
-                match format {
-                    Format::Json => print_json(&json!({"cluster_id": id.as_str()})),
-                    Format::Table => Ok(writeln!(io::stdout(), "{}", id.as_str())?),
-                }
+    args.run(async |admin, action, format| match action {
+        Action::Id => {
+            let id = admin.describe_cluster().await?.cluster_id;
+            match format {
+                Format::Json => print_json(&json!({"cluster_id": id.as_str()})),
+                Format::Table => Ok(writeln!(io::stdout(), "{}", id.as_str())?),
             }
-            Action::Brokers => brokers(&admin, format).await,
-            Action::Unregister { broker, consent } => {
-                consent.ask(&format!("forget broker {broker}"))?;
-                let mut outcomes = Outcomes::new();
-                let forgotten = admin.unregister_broker(NodeId(broker)).await;
-                outcomes.add(&broker.to_string(), "unregistered", forgotten);
-                outcomes.print(format)
-            }
+        }
+        Action::Brokers => brokers(&admin, format).await,
+        Action::Unregister { broker, consent } => {
+            consent.ask(&format!("forget broker {broker}"))?;
+            let mut outcomes = Outcomes::new();
+            let forgotten = admin.unregister_broker(NodeId(broker)).await;
+            outcomes.add(&broker.to_string(), "unregistered", forgotten);
+            outcomes.print(format)
         }
     })
 }

@@ -6,7 +6,7 @@ use ottla_client::admin::{ConfigChange, ConfigEntry, ConfigResourceType, Resourc
 use serde_json::Value;
 
 use crate::confirm::Consent;
-use crate::connect::{self, Actions};
+use crate::connect::Actions;
 use crate::outcomes::Outcomes;
 use crate::select::{self, pair};
 use crate::table::{Format, Table};
@@ -73,20 +73,16 @@ impl ResourceName {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    connect::run(async move {
-        let format = args.connection.output;
-        let admin = args.connection.admin().await?;
-        match args.action {
-            Action::Describe { resource, all } => describe(&admin, &resource.resource(), all, format).await,
-            Action::Set { resource, configs } => {
-                let changes = configs.into_iter().map(|(name, value)| (name, ConfigChange::Set(value)));
-                alter(&admin, &resource, changes.collect(), format).await
-            }
-            Action::Delete { resource, configs, consent } => {
-                consent.ask(&format!("give up {} of {}", configs.join(", "), resource.name))?;
-                let changes = configs.into_iter().map(|name| (name, ConfigChange::Delete));
-                alter(&admin, &resource, changes.collect(), format).await
-            }
+    args.run(async |admin, action, format| match action {
+        Action::Describe { resource, all } => describe(&admin, &resource.resource(), all, format).await,
+        Action::Set { resource, configs } => {
+            let changes = configs.into_iter().map(|(name, value)| (name, ConfigChange::Set(value)));
+            alter(&admin, &resource, changes.collect(), format).await
+        }
+        Action::Delete { resource, configs, consent } => {
+            consent.ask(&format!("give up {} of {}", configs.join(", "), resource.name))?;
+            let changes = configs.into_iter().map(|name| (name, ConfigChange::Delete));
+            alter(&admin, &resource, changes.collect(), format).await
         }
     })
 }

@@ -54,6 +54,14 @@ pub struct Actions<A: clap::Subcommand> {
     pub action: A,
 }
 
+impl<A: clap::Subcommand> Actions<A> {
+    /// Runs an action with an admin client that has reached its cluster.
+    pub fn run(self, command: impl AsyncFnOnce(Admin, A, Format) -> Result<()>) -> Result<()> {
+        let Self { connection, action } = self;
+        run(async move { command(connection.admin().await?, action, connection.output).await })
+    }
+}
+
 impl Options {
     /// The settings of a client; `own` are the command's, which options of the user override.
     pub fn config(&self, own: &[(&str, &str)]) -> Result<ClientConfig> {

@@ -5,7 +5,7 @@ use ottla_client::Admin;
 use ottla_client::admin::{FeatureUpdate, UpgradeType};
 
 use crate::confirm::Consent;
-use crate::connect::{self, Actions};
+use crate::connect::Actions;
 use crate::outcomes::Outcomes;
 use crate::table::{Format, Table};
 
@@ -47,23 +47,19 @@ fn level(text: &str) -> Result<(String, i16), String> {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    connect::run(async move {
-        let format = args.connection.output;
-        let admin = args.connection.admin().await?;
-        match args.action {
-            Action::Describe => describe(&admin, format).await,
-            Action::Upgrade { features, dry_run } => {
-                update(&admin, features, UpgradeType::Upgrade, dry_run, format).await
+    args.run(async |admin, action, format| match action {
+        Action::Describe => describe(&admin, format).await,
+        Action::Upgrade { features, dry_run } => {
+            update(&admin, features, UpgradeType::Upgrade, dry_run, format).await
+        }
+        Action::Downgrade { features, lossy, dry_run, consent } => {
+            if !dry_run {
+                let names: Vec<_> =
+                    features.iter().map(|(name, level)| format!("{name} to {level}")).collect();
+                consent.ask(&format!("lower {}", names.join(", ")))?;
             }
-            Action::Downgrade { features, lossy, dry_run, consent } => {
-                if !dry_run {
-                    let names: Vec<_> =
-                        features.iter().map(|(name, level)| format!("{name} to {level}")).collect();
-                    consent.ask(&format!("lower {}", names.join(", ")))?;
-                }
-                let how = if lossy { UpgradeType::UnsafeDowngrade } else { UpgradeType::SafeDowngrade };
-                update(&admin, features, how, dry_run, format).await
-            }
+            let how = if lossy { UpgradeType::UnsafeDowngrade } else { UpgradeType::SafeDowngrade };
+            update(&admin, features, how, dry_run, format).await
         }
     })
 }

@@ -9,7 +9,7 @@ use ottla_model::ErrorCode;
 
 use self::reset::Reset;
 use crate::confirm::Consent;
-use crate::connect::{self, Actions};
+use crate::connect::Actions;
 use crate::outcomes::Outcomes;
 use crate::select::{self, Partitions, Pattern};
 use crate::table::{Format, Table};
@@ -56,17 +56,13 @@ pub enum Action {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    connect::run(async move {
-        let format = args.connection.output;
-        let admin = args.connection.admin().await?;
-        match args.action {
-            Action::List { groups, state } => list(&admin, &groups, state.as_deref(), format).await,
-            Action::Describe { groups, members } => describe::run(&admin, &groups, members, format).await,
-            Action::Delete { groups, consent } => delete(&admin, &groups, &consent, format).await,
-            Action::Reset(reset) => reset::run(&admin, &reset, format).await,
-            Action::DeleteOffsets { group, topics, consent } => {
-                delete_offsets(&admin, &group, &topics, &consent, format).await
-            }
+    args.run(async |admin, action, format| match action {
+        Action::List { groups, state } => list(&admin, &groups, state.as_deref(), format).await,
+        Action::Describe { groups, members } => describe::run(&admin, &groups, members, format).await,
+        Action::Delete { groups, consent } => delete(&admin, &groups, &consent, format).await,
+        Action::Reset(reset) => reset::run(&admin, &reset, format).await,
+        Action::DeleteOffsets { group, topics, consent } => {
+            delete_offsets(&admin, &group, &topics, &consent, format).await
         }
     })
 }

@@ -7,7 +7,7 @@ use ottla_model::{NodeId, Uuid};
 use serde_json::Value;
 
 use crate::confirm::Consent;
-use crate::connect::{self, Actions};
+use crate::connect::Actions;
 use crate::outcomes::Outcomes;
 use crate::table::{Format, Table};
 use crate::utc::Timestamp;
@@ -60,11 +60,9 @@ fn endpoint(text: &str) -> Result<VoterEndpoint, String> {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    connect::run(async move {
-        let format = args.connection.output;
-        let admin = args.connection.admin().await?;
+    args.run(async |admin, action, format| {
         let mut outcomes = Outcomes::new();
-        match args.action {
+        match action {
             Action::Describe { view } => return describe(&admin, view, format).await,
             Action::AddVoter { controller, directory, endpoints } => {
                 let added = admin.add_raft_voter(NodeId(controller), directory, &endpoints).await;

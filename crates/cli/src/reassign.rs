@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use self::plan::{Plan, Rebalance};
 use crate::confirm::Consent;
-use crate::connect::{self, Actions};
+use crate::connect::Actions;
 use crate::exit::{Usage, usage};
 use crate::outcomes::Outcomes;
 use crate::progress::Progress;
@@ -97,51 +97,47 @@ fn rate(text: &str) -> Result<Rate, String> {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    connect::run(async move {
-        let format = args.connection.output;
-        let admin = args.connection.admin().await?;
-        match args.action {
-            Action::Generate { topics, brokers, replication } => {
-                let metadata = admin.metadata().await?;
-                let plan = generate(&metadata, &topics, brokers, replication)?;
-                print_json(&plan.to_json())
+    args.run(async |admin, action, format| match action {
+        Action::Generate { topics, brokers, replication } => {
+            let metadata = admin.metadata().await?;
+            let plan = generate(&metadata, &topics, brokers, replication)?;
+            print_json(&plan.to_json())
+        }
+        Action::Execute { plan, rollback, throttle, wait } => {
+            let plan = Plan::parse(&read(&plan)?).with_context(|| plan.display().to_string())?;
+            let before = Plan::of(&*admin.metadata().await?, plan.partitions())?;
+            if let Some(file) = rollback {
+                let text = serde_json::to_string_pretty(&before.to_json())? + "\n";
+                fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
             }
-            Action::Execute { plan, rollback, throttle, wait } => {
-                let plan = Plan::parse(&read(&plan)?).with_context(|| plan.display().to_string())?;
-                let before = Plan::of(&*admin.metadata().await?, plan.partitions())?;
-                if let Some(file) = rollback {
-                    let text = serde_json::to_string_pretty(&before.to_json())? + "\n";
-                    fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
-                }
-                if let Some(rate) = throttle {
-                    throttle::set(&admin, &throttle::moves(&before, &plan), rate).await?;
-                }
-                let began = begin(&admin, &plan, format).await;
-                if wait && began.is_ok() {
-                    watch(&admin).await?;
-                    if throttle.is_some() {
-                        throttle::lift(&admin, &throttle::topics(&plan)).await?;
-                    }
-                }
-                began
+            if let Some(rate) = throttle {
+                throttle::set(&admin, &throttle::moves(&before, &plan), rate).await?;
             }
-            Action::List => list(&admin, format).await,
-            Action::Wait => {
-                let moving = admin.list_partition_reassignments(None).await?;
-                let topics = moving.keys().map(|(topic, _)| topic.clone()).collect();
+            let began = begin(&admin, &plan, format).await;
+            if wait && began.is_ok() {
                 watch(&admin).await?;
-                throttle::lift(&admin, &topics).await
+                if throttle.is_some() {
+                    throttle::lift(&admin, &throttle::topics(&plan)).await?;
+                }
             }
-            Action::Cancel { topics, consent } => cancel(&admin, &topics, &consent, format).await,
-            Action::Throttle { rate: Rate(rate) } => {
-                let moving = admin.list_partition_reassignments(None).await?;
-                match rate {
-                    Some(rate) => throttle::set(&admin, &throttle::under_way(&moving), rate).await,
-                    None => {
-                        let metadata = admin.metadata().await?;
-                        throttle::lift(&admin, &metadata.topics.keys().map(|name| name.to_string()).collect())
-                            .await
-                    }
+            began
+        }
+        Action::List => list(&admin, format).await,
+        Action::Wait => {
+            let moving = admin.list_partition_reassignments(None).await?;
+            let topics = moving.keys().map(|(topic, _)| topic.clone()).collect();
+            watch(&admin).await?;
+            throttle::lift(&admin, &topics).await
+        }
+        Action::Cancel { topics, consent } => cancel(&admin, &topics, &consent, format).await,
+        Action::Throttle { rate: Rate(rate) } => {
+            let moving = admin.list_partition_reassignments(None).await?;
+            match rate {
+                Some(rate) => throttle::set(&admin, &throttle::under_way(&moving), rate).await,
+                None => {
+                    let metadata = admin.metadata().await?;
+                    throttle::lift(&admin, &metadata.topics.keys().map(|name| name.to_string()).collect())
+                        .await
                 }
             }
         }

@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use options::{Exit, Opt, Options, Outcome};
+use options::{Exit, Options, Outcome, Table};
 
 /// A script that reads its options by the table.
 struct Script {
@@ -26,7 +26,8 @@ struct Script {
     about: &'static str,
     /// What is said where there are no arguments.
     bare: &'static str,
-    options: &'static [Opt],
+    /// Its own options; those of [`COMMON`] are there too.
+    options: &'static str,
     /// What is said before a complaint about an unknown option.
     complaint: &'static str,
     run: fn(&Options) -> Outcome,
@@ -83,8 +84,12 @@ const CONSUMER: &str = "This tool helps to read data from Kafka topics and outpu
 const OFFSETS: &str = "An interactive shell for getting topic-partition offsets.";
 
 /// What every script takes.
-const COMMON: &[Opt] =
-    &[options::flag("help", "Print this and exit"), options::flag("version", "Print the version and exit")];
+const COMMON: &str = "
+    --bootstrap-server <host:port>  Brokers to begin with; required
+    --command-config <file>         Settings of the client
+    --help                          Print this and exit
+    --version                       Print the version and exit
+";
 
 /// Runs the script that the command line names; `None` if it names none.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
@@ -102,14 +107,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
 fn script(name: &str, arguments: &[String]) -> Option<ExitCode> {
     let name = name.strip_suffix(".sh").unwrap_or(name);
     if name == "kafka-storage" {
-        return Some(ended(storage::run(arguments), &[]));
+        return Some(ended(storage::run(arguments), ""));
     }
     let script = SCRIPTS.iter().find(|script| script.name == name)?;
     Some(script.run(arguments))
 }
 
-/// Says what is still to be said; `table` is shown with wrong use.
-fn ended(outcome: Outcome, table: &[Opt]) -> ExitCode {
+/// Says what is still to be said; `help` is shown with wrong use.
+fn ended(outcome: Outcome, help: &str) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Exit::Status(status)) => status.into(),
@@ -118,7 +123,7 @@ fn ended(outcome: Outcome, table: &[Opt]) -> ExitCode {
             ExitCode::FAILURE
         }
         Err(Exit::Usage(message)) => {
-            eprint!("{message}\n{}", options::help(table));
+            eprint!("{message}\n{help}");
             ExitCode::FAILURE
         }
     }
@@ -126,7 +131,7 @@ fn ended(outcome: Outcome, table: &[Opt]) -> ExitCode {
 
 impl Script {
     fn run(&self, arguments: &[String]) -> ExitCode {
-        let table = [self.options, COMMON].concat();
+        let table = Table::new(&[self.options, COMMON]);
         let outcome = match Options::parse(&table, arguments) {
             Err(wrong) => Err(Exit::Failed(format!("{}{wrong}", self.complaint))),
             // Apache's tools call both wrong use: status 1.
@@ -138,6 +143,6 @@ impl Script {
             }
             Ok(options) => (self.run)(&options),
         };
-        ended(outcome, &table)
+        ended(outcome, &table.help())
     }
 }

@@ -10,7 +10,7 @@ use ottla_model::{ErrorCode, NodeId};
 use serde_json::{Map, Value, json};
 
 use crate::confirm::Consent;
-use crate::connect::{self, Actions};
+use crate::connect::Actions;
 use crate::exit::usage;
 use crate::outcomes::Outcomes;
 use crate::select::{self, Pattern, pair};
@@ -141,41 +141,35 @@ fn assignment(text: &str) -> Result<Assignment, String> {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    connect::run(async move {
-        let format = args.connection.output;
-        let admin = args.connection.admin().await?;
-        match args.action {
-            Action::List { topics, exclude_internal } => {
-                list(&admin, &topics, exclude_internal, format).await
-            }
-            Action::Describe { topics, filter } => describe(&admin, &topics, &filter, format).await,
-            Action::Create { topics, partitions, replication, configs, assignment, if_not_exists } => {
-                let topic = NewTopic {
-                    name: String::new(),
-                    partitions,
-                    replication_factor: replication,
-                    assignments: assignment.unwrap_or_default(),
-                    configs,
-                };
-                create(&admin, &topics, topic, if_not_exists, format).await
-            }
-            Action::Delete { topics, if_exists, consent } => {
-                delete(&admin, &topics, if_exists, &consent, format).await
-            }
-            Action::Grow { topic, partitions } => {
-                let mut outcomes = Outcomes::new();
-                let grown = admin.create_partitions(&topic, partitions).await;
-                outcomes.add(&topic, "grown", grown);
-                outcomes.print(format)
-            }
-            Action::Set { topic, configs } => {
-                let changes = configs.into_iter().map(|(name, value)| (name, ConfigChange::Set(value)));
-                alter(&admin, topic, changes.collect(), format).await
-            }
-            Action::Unset { topic, configs } => {
-                let changes = configs.into_iter().map(|name| (name, ConfigChange::Delete));
-                alter(&admin, topic, changes.collect(), format).await
-            }
+    args.run(async |admin, action, format| match action {
+        Action::List { topics, exclude_internal } => list(&admin, &topics, exclude_internal, format).await,
+        Action::Describe { topics, filter } => describe(&admin, &topics, &filter, format).await,
+        Action::Create { topics, partitions, replication, configs, assignment, if_not_exists } => {
+            let topic = NewTopic {
+                name: String::new(),
+                partitions,
+                replication_factor: replication,
+                assignments: assignment.unwrap_or_default(),
+                configs,
+            };
+            create(&admin, &topics, topic, if_not_exists, format).await
+        }
+        Action::Delete { topics, if_exists, consent } => {
+            delete(&admin, &topics, if_exists, &consent, format).await
+        }
+        Action::Grow { topic, partitions } => {
+            let mut outcomes = Outcomes::new();
+            let grown = admin.create_partitions(&topic, partitions).await;
+            outcomes.add(&topic, "grown", grown);
+            outcomes.print(format)
+        }
+        Action::Set { topic, configs } => {
+            let changes = configs.into_iter().map(|(name, value)| (name, ConfigChange::Set(value)));
+            alter(&admin, topic, changes.collect(), format).await
+        }
+        Action::Unset { topic, configs } => {
+            let changes = configs.into_iter().map(|name| (name, ConfigChange::Delete));
+            alter(&admin, topic, changes.collect(), format).await
         }
     })
 }

@@ -15,7 +15,7 @@ type Properties = BTreeMap<String, String>;
 
 /// The value of an option, or `default`.
 fn or<'a>(options: &'a Options, name: &str, default: &'a str) -> Outcome<&'a str> {
-    Ok(options.value(name).map_err(Exit::Usage)?.unwrap_or(default))
+    Ok(options.value(name)?.unwrap_or(default))
 }
 
 /// Properties of a file and of `name=value` options, which win. Both options have an older name, told to be deprecated
@@ -23,7 +23,7 @@ fn or<'a>(options: &'a Options, name: &str, default: &'a str) -> Outcome<&'a str
 fn properties(options: &Options, told: &str, file: [&str; 2], pairs: [&str; 2]) -> Outcome<Properties> {
     let (file, pairs) = (newest(options, told, file)?, newest(options, told, pairs)?);
     let mut properties = Properties::new();
-    if let Some(path) = options.value(file).map_err(Exit::Usage)? {
+    if let Some(path) = options.value(file)? {
         properties.extend(session::properties_of(path)?);
     }
     for pair in options.values(pairs) {

@@ -8,41 +8,39 @@ mod reset;
 use ottla_client::protocol::api::list_groups::{ListGroupsRequest, ListedGroup};
 use ottla_client::{Error, Target};
 
-use super::options::{Exit, Opt, Options, Outcome, flag, maybe, value};
+use super::options::{Exit, Options, Outcome};
 use super::session::Session;
 use super::{java, table};
 
-pub const OPTIONS: &[Opt] = &[
-    value("bootstrap-server", "host:port", "Brokers to begin with; required"),
-    value("command-config", "file", "Settings of the client"),
-    value("group", "id", "The group; may be repeated"),
-    flag("all-groups", "All groups"),
-    value("topic", "name", "A topic, or some of its partitions as name:0,1; may be repeated"),
-    flag("all-topics", "All topics for which the group has committed"),
-    flag("list", "Print the ids of groups"),
-    flag("describe", "Print what groups have committed, their members, or their states"),
-    flag("delete", "Delete groups"),
-    flag("reset-offsets", "Commit other offsets for groups without members"),
-    flag("delete-offsets", "Delete committed offsets"),
-    flag("dry-run", "Print the new offsets and commit nothing"),
-    flag("execute", "Commit the new offsets"),
-    flag("export", "Print the new offsets as CSV"),
-    value("to-offset", "offset", "Reset to this offset"),
-    value("from-file", "file", "Reset to the offsets in a CSV file"),
-    value("to-datetime", "time", "Reset to the first record of this time or later: 2026-01-31T12:00:00.000"),
-    value("by-duration", "duration", "Reset to the first record not older than this: P1DT2H"),
-    flag("to-earliest", "Reset to where partitions begin"),
-    flag("to-latest", "Reset to where partitions end"),
-    flag("to-current", "Reset to what is committed"),
-    value("shift-by", "number", "Reset so many records forwards, or backwards below zero"),
-    flag("members", "Describe members"),
-    flag("offsets", "Describe committed offsets (the default)"),
-    maybe("state", "states", "Describe states; list states, or only groups in these"),
-    maybe("type", "types", "List types, or only groups of these"),
-    flag("verbose", "Describe more"),
-    value("timeout", "ms", "Accepted; default.api.timeout.ms of --command-config is the limit"),
-    value("validate-regex", "pattern", "Say whether a pattern is one"),
-];
+pub const OPTIONS: &str = "
+    --group <id>                The group; may be repeated
+    --all-groups                All groups
+    --topic <name>              A topic, or some of its partitions as name:0,1; may be repeated
+    --all-topics                All topics for which the group has committed
+    --list                      Print the ids of groups
+    --describe                  Print what groups have committed, their members, or their states
+    --delete                    Delete groups
+    --reset-offsets             Commit other offsets for groups without members
+    --delete-offsets            Delete committed offsets
+    --dry-run                   Print the new offsets and commit nothing
+    --execute                   Commit the new offsets
+    --export                    Print the new offsets as CSV
+    --to-offset <offset>        Reset to this offset
+    --from-file <file>          Reset to the offsets in a CSV file
+    --to-datetime <time>        Reset to the first record of this time or later: 2026-01-31T12:00:00.000
+    --by-duration <duration>    Reset to the first record not older than this: P1DT2H
+    --to-earliest               Reset to where partitions begin
+    --to-latest                 Reset to where partitions end
+    --to-current                Reset to what is committed
+    --shift-by <number>         Reset so many records forwards, or backwards below zero
+    --members                   Describe members
+    --offsets                   Describe committed offsets (the default)
+    --state [states]            Describe states; list states, or only groups in these
+    --type [types]              List types, or only groups of these
+    --verbose                   Describe more
+    --timeout <ms>              Accepted; default.api.timeout.ms of --command-config is the limit
+    --validate-regex <pattern>  Say whether a pattern is one
+";
 
 const RESETS: &[&str] = &[
     "to-offset",
@@ -80,7 +78,7 @@ impl From<String> for Failure {
 pub type Done<T = ()> = Result<T, Failure>;
 
 pub fn run(options: &Options) -> Outcome {
-    if let Some(pattern) = options.value("validate-regex").map_err(Exit::Usage)? {
+    if let Some(pattern) = options.value("validate-regex")? {
         return validate(pattern);
     }
     check(options)?;
@@ -135,7 +133,7 @@ fn check(options: &Options) -> Outcome {
                 "Option [describe] takes at most one of these options: [members], [offsets], [state]".into(),
             );
         }
-        if options.value("state").map_err(Exit::Usage)?.is_some() {
+        if options.value("state")?.is_some() {
             return usage("Option [describe] does not take a value for [state]".into());
         }
     }

@@ -7,23 +7,17 @@ use ottla_client::blocking::block_on;
 use ottla_client::model::Millis;
 
 use super::java;
-use super::options::{Exit, Opt, Options, Outcome, flag, value};
+use super::options::{Exit, Options, Outcome};
 use super::pattern::TopicPattern;
 use super::session::Session;
 
-pub const OPTIONS: &[Opt] = &[
-    value("bootstrap-server", "host:port", "Brokers to begin with; required"),
-    value("command-config", "file", "Settings of the client"),
-    value("topic", "name", "A pattern of topics; all without it"),
-    value("partitions", "ids", "Partitions, separated by commas; all without it"),
-    value("topic-partitions", "patterns", "Topics with partitions: one, two:1, three:0-3, four:5-, :-2"),
-    value(
-        "time",
-        "time",
-        "earliest, latest (the default), max-timestamp, earliest-local, latest-tiered, or milliseconds",
-    ),
-    flag("exclude-internal-topics", "Pass over internal topics"),
-];
+pub const OPTIONS: &str = "
+    --topic <name>                 A pattern of topics; all without it
+    --partitions <ids>             Partitions, separated by commas; all without it
+    --topic-partitions <patterns>  Topics with partitions: one, two:1, three:0-3, four:5-, :-2
+    --time <time>                  earliest, latest (the default), max-timestamp, earliest-local, latest-tiered, or milliseconds
+    --exclude-internal-topics      Pass over internal topics
+";
 
 pub fn run(options: &Options) -> Outcome {
     options.require(&["bootstrap-server"])?;

@@ -17,35 +17,63 @@ pub enum Exit {
 
 pub type Outcome<T = ()> = Result<T, Exit>;
 
+impl From<String> for Exit {
+    /// What is wrong with an option is wrong use.
+    fn from(message: String) -> Self {
+        Self::Usage(message)
+    }
+}
+
 /// What follows an option.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Argument {
     None,
-    Required(&'static str),
-    Optional(&'static str),
+    Required,
+    Optional,
 }
 
-/// A row of a script's table of options.
-#[derive(Clone, Copy)]
-pub struct Opt {
-    pub name: &'static str,
+/// The options of a script. They are declared as help shows them, a line each: `--name`, `--name <value>` or
+/// `--name [value]` where the value may be missing, and behind two blanks what it is for.
+pub struct Table(Vec<Opt>);
+
+/// A row of the table: what stands on the left, the option in it, what it is for.
+struct Opt {
+    shown: &'static str,
+    name: &'static str,
     argument: Argument,
     about: &'static str,
 }
 
-/// An option that is there or not.
-pub const fn flag(name: &'static str, about: &'static str) -> Opt {
-    Opt { name, argument: Argument::None, about }
+impl Table {
+    pub fn new(texts: &[&'static str]) -> Self {
+        let lines = texts.iter().flat_map(|text| text.lines()).filter(|line| !line.trim().is_empty());
+        let mut rows: Vec<_> = lines.map(Opt::declared).collect();
+        rows.sort_unstable_by_key(|row| row.shown);
+        Self(rows)
+    }
+
+    /// The table as help shows it.
+    pub fn help(&self) -> String {
+        let width = self.0.iter().map(|row| row.shown.len()).max().unwrap_or(0);
+        let mut text = format!("{:width$}  Description\n{:width$}  -----------\n", "Option", "------");
+        for row in &self.0 {
+            let _ = writeln!(text, "{:width$}  {}", row.shown, row.about);
+        }
+        text
+    }
 }
 
-/// An option with a value.
-pub const fn value(name: &'static str, what: &'static str, about: &'static str) -> Opt {
-    Opt { name, argument: Argument::Required(what), about }
-}
-
-/// An option that may have a value.
-pub const fn maybe(name: &'static str, what: &'static str, about: &'static str) -> Opt {
-    Opt { name, argument: Argument::Optional(what), about }
+impl Opt {
+    fn declared(line: &'static str) -> Self {
+        let (shown, about) = line.trim().split_once("  ").unwrap_or((line.trim(), ""));
+        let (option, value) = shown.split_once(' ').unwrap_or((shown, ""));
+        let argument = match value.chars().next() {
+            None => Argument::None,
+            Some('[') => Argument::Optional,
+            Some(_) => Argument::Required,
+        };
+        Self { shown, name: option.trim_start_matches('-'), argument, about: about.trim() }
+    }
 }
 
 /// What a command line says.
@@ -56,7 +84,7 @@ pub struct Options {
 
 impl Options {
     /// Reads a command line; words that belong to no option are passed over, as Apache's tools do.
-    pub fn parse(table: &[Opt], arguments: &[String]) -> Result<Self, String> {
+    pub fn parse(table: &Table, arguments: &[String]) -> Result<Self, String> {
         let mut options = Self::default();
         let mut rest = arguments.iter().peekable();
         while let Some(word) = rest.next() {
@@ -68,16 +96,16 @@ impl Options {
                 Some((name, value)) => (name, Some(value.to_owned())),
                 None => (name, None),
             };
-            let Some(row) = table.iter().find(|row| row.name == name) else {
+            let Some(row) = table.0.iter().find(|row| row.name == name) else {
                 return Err(format!("{name} is not a recognized option"));
             };
             let value = match row.argument {
                 Argument::None => None,
-                Argument::Required(_) => match attached.or_else(|| rest.next().cloned()) {
+                Argument::Required => match attached.or_else(|| rest.next().cloned()) {
                     Some(value) => Some(value),
                     None => return Err(format!("Option {name} requires an argument")),
                 },
-                Argument::Optional(_) => {
+                Argument::Optional => {
                     attached.or_else(|| rest.next_if(|next| !next.starts_with('-')).cloned())
                 }
             };
@@ -131,32 +159,28 @@ impl Options {
     }
 }
 
-/// The table of options as help shows it.
-pub fn help(table: &[Opt]) -> String {
-    let left = |row: &Opt| match row.argument {
-        Argument::None => format!("--{}", row.name),
-        Argument::Required(what) => format!("--{} <{what}>", row.name),
-        Argument::Optional(what) => format!("--{} [{what}]", row.name),
-    };
-    let mut rows: Vec<_> = table.iter().map(|row| (left(row), row.about)).collect();
-    rows.sort_unstable();
-    let width = rows.iter().map(|(left, _)| left.len()).max().unwrap_or(0);
-    let mut text = format!("{:width$}  Description\n{:width$}  -----------\n", "Option", "------");
-    for (left, about) in rows {
-        let _ = writeln!(text, "{left:width$}  {about}");
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TABLE: &[Opt] =
-        &[flag("list", ""), value("topic", "name", ""), maybe("state", "states", ""), value("max", "n", "")];
+    const TABLE: &str = "
+        --list            Print them
+        --topic <name>    The topic
+        --state [states]  Only these
+        --max <n>         So many
+    ";
 
     fn parse(line: &str) -> Result<Options, String> {
-        Options::parse(TABLE, &line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+        let table = Table::new(&[TABLE]);
+        Options::parse(&table, &line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn help_shows_the_table_in_order() {
+        let help = Table::new(&[TABLE, "--all  Everything"]).help();
+        let lines: Vec<_> = help.lines().collect();
+        assert_eq!(lines[0], "Option            Description");
+        assert_eq!(lines[2..4], ["--all             Everything", "--list            Print them"]);
     }
 
     #[test]

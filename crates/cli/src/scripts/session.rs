@@ -20,7 +20,7 @@ pub struct Session {
 impl Session {
     /// Connects when something is asked.
     pub fn open(options: &Options) -> Outcome<Self> {
-        let config = config(options.value("bootstrap-server").map_err(Exit::Failed)?, file(options)?)?;
+        let config = config(options.value("bootstrap-server")?, file(options)?)?;
         let admin = Admin::new(&config).map_err(|error| Exit::Failed(error.to_string()))?;
         Ok(Self { admin })
     }
@@ -66,7 +66,7 @@ pub struct Listing {
 
 /// The pairs of the file of `--command-config`.
 pub fn file(options: &Options) -> Outcome<Vec<(String, String)>> {
-    let Some(path) = options.value("command-config").map_err(Exit::Failed)? else { return Ok(Vec::new()) };
+    let Some(path) = options.value("command-config")? else { return Ok(Vec::new()) };
     properties_of(path)
 }
 

@@ -10,38 +10,33 @@ use ottla_client::protocol::api::delete_topics::{DeleteTopicState, DeleteTopicsR
 use ottla_client::{Error, Target, admin::NewTopic, blocking::block_on};
 
 use super::java;
-use super::options::{Exit, Opt, Options, Outcome, flag, value};
+use super::options::{Exit, Options, Outcome};
 use super::pattern::{self, TopicPattern};
 use super::session::{Listing, Session};
 
-pub const OPTIONS: &[Opt] = &[
-    value("bootstrap-server", "host:port", "Brokers to begin with; required"),
-    value("command-config", "file", "Settings of the client"),
-    flag("list", "Print the names of topics"),
-    flag("create", "Create a topic"),
-    flag("delete", "Delete topics"),
-    flag("alter", "Give topics more partitions"),
-    flag("describe", "Print what topics are made of"),
-    value("topic", "name", "The topic; except for --create a pattern of names"),
-    value("topic-id", "id", "The topic to describe"),
-    value("config", "name=value", "A config of the topic to be created; may be repeated"),
-    value("delete-config", "name", "Without effect"),
-    value("partitions", "number", "How many partitions the topic is to have"),
-    value("replication-factor", "number", "How many replicas each partition is to have"),
-    value("replica-assignment", "ids", "Replicas of each partition: 1:2,2:3 for two partitions"),
-    flag("under-replicated-partitions", "Describe partitions whose replicas are not all in sync"),
-    flag("unavailable-partitions", "Describe partitions without a living leader"),
-    flag(
-        "under-min-isr-partitions",
-        "Describe partitions with fewer replicas in sync than min.insync.replicas",
-    ),
-    flag("at-min-isr-partitions", "Describe partitions with just min.insync.replicas in sync"),
-    flag("topics-with-overrides", "Describe topics that have configs of their own"),
-    flag("if-exists", "Do nothing where no topic matches"),
-    flag("if-not-exists", "Do nothing where the topic exists"),
-    flag("exclude-internal", "Pass over internal topics"),
-    value("partition-size-limit-per-response", "number", "Partitions described in one answer"),
-];
+pub const OPTIONS: &str = "
+    --list                                        Print the names of topics
+    --create                                      Create a topic
+    --delete                                      Delete topics
+    --alter                                       Give topics more partitions
+    --describe                                    Print what topics are made of
+    --topic <name>                                The topic; except for --create a pattern of names
+    --topic-id <id>                               The topic to describe
+    --config <name=value>                         A config of the topic to be created; may be repeated
+    --delete-config <name>                        Without effect
+    --partitions <number>                         How many partitions the topic is to have
+    --replication-factor <number>                 How many replicas each partition is to have
+    --replica-assignment <ids>                    Replicas of each partition: 1:2,2:3 for two partitions
+    --under-replicated-partitions                 Describe partitions whose replicas are not all in sync
+    --unavailable-partitions                      Describe partitions without a living leader
+    --under-min-isr-partitions                    Describe partitions with fewer replicas in sync than min.insync.replicas
+    --at-min-isr-partitions                       Describe partitions with just min.insync.replicas in sync
+    --topics-with-overrides                       Describe topics that have configs of their own
+    --if-exists                                   Do nothing where no topic matches
+    --if-not-exists                               Do nothing where the topic exists
+    --exclude-internal                            Pass over internal topics
+    --partition-size-limit-per-response <number>  Partitions described in one answer
+";
 
 const ACTIONS: &[&str] = &["alter", "create", "describe", "list", "delete"];
 const REPORTS: &[&str] = &[

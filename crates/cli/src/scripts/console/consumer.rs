@@ -9,36 +9,34 @@ use ottla_client::consumer::OffsetSpec;
 use ottla_client::model::{Offset, TopicPartition};
 use ottla_client::{Consumer, Error, RecordRef};
 
-use super::super::options::{Exit, Opt, Options, Outcome, flag, value};
+use super::super::options::{Exit, Options, Outcome};
 use super::super::pattern::TopicPattern;
 use super::super::{java, session};
 use super::formatter::Formatter;
 use super::{Properties, or, properties};
 
-pub const OPTIONS: &[Opt] = &[
-    value("bootstrap-server", "host:port", "Brokers to begin with; required"),
-    value("topic", "name", "The topic to read"),
-    value("include", "pattern", "The topics to read"),
-    value("partition", "number", "Read only this partition, from its end without --offset"),
-    value("offset", "offset", "Where to begin in --partition: a number, earliest or latest"),
-    flag("from-beginning", "Begin at the beginning where the group has committed nothing"),
-    value("max-messages", "number", "End after so many records"),
-    value("timeout-ms", "ms", "End when no record comes for so long"),
-    value("group", "id", "The group; one of its own without it"),
-    value("isolation-level", "level", "read_uncommitted (the default) or read_committed"),
-    value("formatter", "class", "DefaultMessageFormatter or NoOpMessageFormatter"),
-    value("formatter-property", "name=value", "print.key, print.offset, key.separator, …; may be repeated"),
-    value("property", "name=value", "The older name of --formatter-property"),
-    value("formatter-config", "file", "Properties of the formatter"),
-    value("key-deserializer", "class", "What keys are: StringDeserializer, LongDeserializer, …"),
-    value("value-deserializer", "class", "What values are"),
-    value("command-property", "name=value", "A setting of the consumer; may be repeated"),
-    value("consumer-property", "name=value", "The older name of --command-property"),
-    value("command-config", "file", "Settings of the consumer"),
-    value("consumer.config", "file", "The older name of --command-config"),
-    flag("skip-message-on-error", "Accepted: no record is an error to the formatters that are here"),
-    flag("enable-systest-events", "Without effect"),
-];
+pub const OPTIONS: &str = "
+    --topic <name>                     The topic to read
+    --include <pattern>                The topics to read
+    --partition <number>               Read only this partition, from its end without --offset
+    --offset <offset>                  Where to begin in --partition: a number, earliest or latest
+    --from-beginning                   Begin at the beginning where the group has committed nothing
+    --max-messages <number>            End after so many records
+    --timeout-ms <ms>                  End when no record comes for so long
+    --group <id>                       The group; one of its own without it
+    --isolation-level <level>          read_uncommitted (the default) or read_committed
+    --formatter <class>                DefaultMessageFormatter or NoOpMessageFormatter
+    --formatter-property <name=value>  print.key, print.offset, key.separator, …; may be repeated
+    --property <name=value>            The older name of --formatter-property
+    --formatter-config <file>          Properties of the formatter
+    --key-deserializer <class>         What keys are: StringDeserializer, LongDeserializer, …
+    --value-deserializer <class>       What values are
+    --command-property <name=value>    A setting of the consumer; may be repeated
+    --consumer-property <name=value>   The older name of --command-property
+    --consumer.config <file>           The older name of --command-config
+    --skip-message-on-error            Accepted: no record is an error to the formatters that are here
+    --enable-systest-events            Without effect
+";
 
 const DEFAULT: &str = "org.apache.kafka.tools.consumer.DefaultMessageFormatter";
 
@@ -57,16 +55,16 @@ pub fn run(options: &Options) -> Outcome {
     for (option, name) in
         [("key-deserializer", "key.deserializer"), ("value-deserializer", "value.deserializer")]
     {
-        if let Some(class) = options.value(option).map_err(Exit::Usage)? {
+        if let Some(class) = options.value(option)? {
             formatting.entry(name.to_owned()).or_insert_with(|| class.to_owned());
         }
     }
     let formatter = Formatter::new(or(options, "formatter", DEFAULT)?, &formatting).map_err(Exit::Failed)?;
-    let limit = options.number::<i64>("max-messages").map_err(Exit::Usage)?.filter(|limit| *limit >= 0);
-    let timeout = options.number::<i64>("timeout-ms").map_err(Exit::Usage)?;
+    let limit = options.number::<i64>("max-messages")?.filter(|limit| *limit >= 0);
+    let timeout = options.number::<i64>("timeout-ms")?;
     let timeout = timeout.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
     let start = start(options)?;
-    let bootstrap = options.value("bootstrap-server").map_err(Exit::Usage)?;
+    let bootstrap = options.value("bootstrap-server")?;
     let config = session::config(bootstrap, settings.into_iter().collect())?;
     let failed = |error: Error| Exit::Failed(java::message(&error));
     let mut consumer = Consumer::new(&config).map_err(failed)?;
@@ -106,7 +104,7 @@ fn settings(options: &Options) -> Outcome<Properties> {
         ["command-config", "consumer.config"],
         ["command-property", "consumer-property"],
     )?;
-    let group = options.value("group").map_err(Exit::Usage)?;
+    let group = options.value("group")?;
     let groups: BTreeSet<_> = group.into_iter().chain(settings.get("group.id").map(String::as_str)).collect();
     if groups.len() > 1 {
         let groups = java::hash_order(groups.into_iter().collect(), |group| group);
@@ -157,7 +155,7 @@ enum Start {
 }
 
 fn start(options: &Options) -> Outcome<Start> {
-    let Some(text) = options.value("offset").map_err(Exit::Usage)? else {
+    let Some(text) = options.value("offset")? else {
         let beginning = options.has("from-beginning");
         return Ok(Start::Spec(if beginning { OffsetSpec::Earliest } else { OffsetSpec::Latest }));
     };
@@ -176,8 +174,8 @@ fn start(options: &Options) -> Outcome<Start> {
 
 /// Tells the consumer what to read.
 fn place(consumer: &mut Consumer, options: &Options, start: Start) -> Outcome {
-    let partition = options.number::<i32>("partition").map_err(Exit::Usage)?;
-    let placed = match (options.value("topic").map_err(Exit::Usage)?, partition) {
+    let partition = options.number::<i32>("partition")?;
+    let placed = match (options.value("topic")?, partition) {
         (Some(topic), Some(partition)) => {
             let partition = TopicPartition { topic: topic.into(), partition };
             consumer.assign([partition.clone()]).and_then(|()| match start {

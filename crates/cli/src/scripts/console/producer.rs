@@ -7,36 +7,34 @@ use std::time::Duration;
 use ottla_client::blocking::block_on;
 use ottla_client::{Error, Header, Producer, Receipt, Record};
 
-use super::super::options::{Exit, Opt, Options, Outcome, flag, maybe, value};
+use super::super::options::{Exit, Options, Outcome};
 use super::super::{java, session};
 use super::reader::{Line, LineReader};
 use super::{or, properties};
 
-pub const OPTIONS: &[Opt] = &[
-    value("bootstrap-server", "host:port", "Brokers to begin with; required"),
-    value("topic", "name", "The topic; required"),
-    flag("sync", "Wait for each record before the next is read"),
-    maybe("compression-codec", "codec", "none, gzip, snappy, lz4 or zstd; gzip without a name"),
-    value("batch-size", "bytes", "batch.size"),
-    value("message-send-max-retries", "number", "retries"),
-    value("retry-backoff-ms", "ms", "retry.backoff.ms"),
-    value("timeout", "ms", "linger.ms"),
-    value("request-required-acks", "acks", "acks"),
-    value("request-timeout-ms", "ms", "request.timeout.ms"),
-    value("metadata-expiry-ms", "ms", "metadata.max.age.ms"),
-    value("max-block-ms", "ms", "max.block.ms"),
-    value("max-memory-bytes", "bytes", "buffer.memory"),
-    value("max-partition-memory-bytes", "bytes", "batch.size; wins over --batch-size"),
-    value("socket-buffer-size", "bytes", "send.buffer.bytes"),
-    value("line-reader", "class", "Only Apache's default, which reads lines"),
-    value("reader-property", "name=value", "parse.key, key.separator, parse.headers, headers.delimiter, …"),
-    value("property", "name=value", "The older name of --reader-property"),
-    value("reader-config", "file", "Properties of the reader"),
-    value("command-property", "name=value", "A setting of the producer; may be repeated"),
-    value("producer-property", "name=value", "The older name of --command-property"),
-    value("command-config", "file", "Settings of the producer"),
-    value("producer.config", "file", "The older name of --command-config"),
-];
+pub const OPTIONS: &str = "
+    --topic <name>                        The topic; required
+    --sync                                Wait for each record before the next is read
+    --compression-codec [codec]           none, gzip, snappy, lz4 or zstd; gzip without a name
+    --batch-size <bytes>                  batch.size
+    --message-send-max-retries <number>   retries
+    --retry-backoff-ms <ms>               retry.backoff.ms
+    --timeout <ms>                        linger.ms
+    --request-required-acks <acks>        acks
+    --request-timeout-ms <ms>             request.timeout.ms
+    --metadata-expiry-ms <ms>             metadata.max.age.ms
+    --max-block-ms <ms>                   max.block.ms
+    --max-memory-bytes <bytes>            buffer.memory
+    --max-partition-memory-bytes <bytes>  batch.size; wins over --batch-size
+    --socket-buffer-size <bytes>          send.buffer.bytes
+    --line-reader <class>                 Only Apache's default, which reads lines
+    --reader-property <name=value>        parse.key, key.separator, parse.headers, headers.delimiter, …
+    --property <name=value>               The older name of --reader-property
+    --reader-config <file>                Properties of the reader
+    --command-property <name=value>       A setting of the producer; may be repeated
+    --producer-property <name=value>      The older name of --command-property
+    --producer.config <file>              The older name of --command-config
+";
 
 /// Options that are settings: option, setting, default.
 const SETTINGS: &[(&str, &str, &str)] = &[
@@ -64,7 +62,7 @@ pub fn run(options: &Options) -> Outcome {
     if !options.has("bootstrap-server") {
         return Err(Exit::Usage("Error while validating the bootstrap address".into()));
     }
-    let bootstrap = options.value("bootstrap-server").map_err(Exit::Usage)?;
+    let bootstrap = options.value("bootstrap-server")?;
     let mut settings = properties(
         options,
         TOLD,
@@ -74,8 +72,7 @@ pub fn run(options: &Options) -> Outcome {
     let reading =
         properties(options, TOLD, ["reader-config", "reader-config"], ["reader-property", "property"])?;
     if options.has("compression-codec") {
-        let codec =
-            options.value("compression-codec").map_err(Exit::Usage)?.filter(|codec| !codec.is_empty());
+        let codec = options.value("compression-codec")?.filter(|codec| !codec.is_empty());
         settings.insert("compression.type".into(), codec.unwrap_or("gzip").into());
     }
     for (option, setting, default) in SETTINGS {
@@ -93,7 +90,7 @@ pub fn run(options: &Options) -> Outcome {
     let failed = |error: Error| Exit::Failed(java::message(&error));
     let reader = LineReader::new(&reading).map_err(Exit::Failed)?;
     let config = session::config(bootstrap, settings.into_iter().collect())?;
-    let topic = options.value("topic").map_err(Exit::Usage)?.unwrap_or_default();
+    let topic = options.value("topic")?.unwrap_or_default();
     let producer = Producer::new(&config).map_err(failed)?;
     let sent = send_all(&producer, &reader, topic, options.has("sync"));
     let closed = block_on(producer.close(Duration::from_secs(3600)));
