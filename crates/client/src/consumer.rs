@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use ottla_model::{ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition};
 use parking_lot::Mutex;
+use regex::Regex;
 use tokio::sync::{mpsc, oneshot};
 
 use self::config::ConsumerConfig;
@@ -199,8 +200,23 @@ impl Consumer {
         Ok(())
     }
 
-    /// Reads its group's share of all topics whose name `matches` accepts, now and whenever topics come or go: a
-    /// regular expression's `is_match`, say. Internal topics only with `exclude.internal.topics=false`.
+    /// Reads its group's share of all topics whose whole name the regular expression matches, as Kafka's clients do
+    /// with a `Pattern`: `orders-.*` is not for `old-orders-1`. Otherwise as [`Self::subscribe_matching`].
+    ///
+    /// Errors: as [`Self::subscribe`]; [`Error::Invalid`] for what is no [regular expression](https://docs.rs/regex),
+    /// which has neither look-around nor references to what was matched before.
+    pub fn subscribe_pattern(&mut self, pattern: &str) -> Result<()> {
+        let whole = Regex::new(&format!(r"\A(?:{pattern})\z")).map_err(|error| {
+            // The last line is the reason; those before show the place.
+            let error = error.to_string();
+            let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            Error::invalid(format!("{pattern:?} is no pattern of topics: {reason}"))
+        })?;
+        self.subscribe_matching(move |topic| whole.is_match(topic))
+    }
+
+    /// Reads its group's share of all topics whose name `matches` accepts, now and whenever topics come or go. Internal
+    /// topics only with `exclude.internal.topics=false`.
     ///
     /// Errors: as [`Self::subscribe`].
     pub fn subscribe_matching(

@@ -381,7 +381,16 @@ fn a_pattern_finds_topics_that_come_later() {
     first.fill(0, 0, 1, Codec::None);
     let pairs = [("group.id", "g"), ("metadata.max.age.ms", "100")];
     let mut consumer = Consumer::new(&config(&node, &pairs)).unwrap();
-    consumer.subscribe_matching(|topic| topic.starts_with("logs-")).unwrap();
+    for (wrong, reason) in
+        [("logs-[", "unclosed character class"), ("(?!logs-).*", "look-ahead and look-behind")]
+    {
+        let error = consumer.subscribe_pattern(wrong).unwrap_err().to_string();
+        assert!(error.contains(wrong) && error.contains(reason), "{error}");
+    }
+    // The whole name, as with Kafka's clients: of these two alternatives neither is the beginning of another name.
+    Topic::create(&node, "old-logs-a", 1).fill(0, 0, 1, Codec::None);
+    Topic::create(&node, "no-logs-", 1).fill(0, 0, 1, Codec::None);
+    consumer.subscribe_pattern("logs-[a-c]|no-logs").unwrap();
     assert_eq!(read(&mut consumer, 1), [(0, 0)]);
     let second = Topic::create(&node, "logs-b", 1);
     second.fill(0, 0, 2, Codec::None);

@@ -79,6 +79,33 @@ fn records_arrive_whole_in_order_and_with_their_offsets() {
     }
 }
 
+/// The levels reach the compressors: the hardest one makes less of the same records. lz4 has but one, and says so.
+#[test]
+fn levels_of_compression_are_heeded() {
+    let node = TestNode::start("");
+    let words = ["broker", "topic", "leader", "offset", "epoch", "replica", "segment"];
+    let word = |i: usize| words[i * i * 31 % 101 % words.len()];
+    let value: Vec<&str> = (0..20_000).map(word).collect();
+    let value = value.join(" ");
+    for (codec, low, high) in [("gzip", 1, 9), ("zstd", -20, 19)] {
+        let size = |level: i32| {
+            let topic = format!("{codec}-{level}");
+            let level_name = format!("compression.{codec}.level");
+            let config = node.config().with("compression.type", codec).unwrap();
+            let producer = Producer::new(&config.with(&level_name, level).unwrap()).unwrap();
+            block_on(block_on(producer.send(Record::to(&topic).value(&value))).unwrap()).unwrap();
+            stored(producer.client(), &topic, 0).1[0]
+        };
+        let (low, high) = (size(low), size(high));
+        assert!(high < low, "{codec}: {high} bytes with effort, {low} without");
+    }
+    let refused = node.config().with("compression.lz4.level", 12).unwrap_err().to_string();
+    assert!(
+        refused.starts_with("compression.lz4.level=12: must be 9: only the fast compressor"),
+        "{refused}"
+    );
+}
+
 #[test]
 fn without_idempotence_and_without_acknowledgements() {
     let node = TestNode::start("");
