@@ -71,10 +71,16 @@ func Run(settings ...Option) (*Broker, error) {
 		return nil, fmt.Errorf("ottlatest: create a directory: %w", err)
 	}
 	ready := filepath.Join(home, "ready")
-	arguments := append([]string{"dev", "--ephemeral", "--port", "0", "--ready-file", ready}, o.properties...)
+	arguments := []string{"dev", "--ephemeral", "--port", "0", "--ready-file", ready, "--until-stdin-closes"}
+	arguments = append(arguments, o.properties...)
 	broker := &Broker{home: home, command: exec.Command(binary, arguments...), ended: make(chan struct{})}
 	broker.command.Stdout, broker.command.Stderr = &broker.said, &broker.said
-	if err := broker.command.Start(); err != nil {
+	// Closed by the end of this process, however it ends: so does the broker.
+	_, err = broker.command.StdinPipe()
+	if err == nil {
+		err = broker.command.Start()
+	}
+	if err != nil {
 		os.RemoveAll(home)
 		return nil, fmt.Errorf("ottlatest: start %s: %w", binary, err)
 	}

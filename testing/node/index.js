@@ -44,9 +44,9 @@ class Broker {
     this.home = fs.mkdtempSync(path.join(os.tmpdir(), "ottla-test-"));
     this.ready = path.join(this.home, "ready");
     const overrides = Object.entries(properties).flatMap(([name, value]) => ["--override", `${name}=${value}`]);
-    const words = ["dev", "--ephemeral", "--port", "0", "--ready-file", this.ready, ...overrides];
+    const words = ["dev", "--ephemeral", "--port", "0", "--ready-file", this.ready, "--until-stdin-closes", ...overrides];
     const log = fs.openSync(path.join(this.home, "log"), "w");
-    this.process = spawn(binary, words, { stdio: ["ignore", log, log] });
+    this.process = spawn(binary, words, { stdio: ["pipe", log, log] });
     fs.closeSync(log);
     running.add(this);
     this.ended = new Promise((resolve) => {

@@ -42,11 +42,11 @@ class Broker:
         binary = find_binary(self.binary)
         self._home = tempfile.mkdtemp(prefix="ottla-test-")
         ready = os.path.join(self._home, "ready")
-        command = [binary, "dev", "--ephemeral", "--port", "0", "--ready-file", ready]
+        command = [binary, "dev", "--ephemeral", "--port", "0", "--ready-file", ready, "--until-stdin-closes"]
         for name, value in self.properties.items():
             command += ["--override", f"{name}={value}"]
         with open(os.path.join(self._home, "log"), "wb") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
         deadline = time.monotonic() + self.ready_seconds
         while not os.path.exists(ready):
             status = self._process.poll()
@@ -67,6 +67,7 @@ class Broker:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+            self._process.stdin.close()
             self._process = None
         if self._home is not None:
             shutil.rmtree(self._home, ignore_errors=True)

@@ -1,13 +1,15 @@
 //! `ottla dev`: a node for developers and their tests, in any language.
 //!
-//! A test starts `ottla dev --ephemeral --port 0 --ready-file F`, waits for F, finds `bootstrap.servers` in it, and
-//! ends the process; nothing is left behind.
+//! A test starts `ottla dev --ephemeral --port 0 --ready-file F --until-stdin-closes`, waits for F, finds
+//! `bootstrap.servers` in it, and ends the process; nothing is left behind, also when it is the test that is killed.
 
-use std::fs;
+use std::future::pending;
 use std::path::{Path, PathBuf};
+use std::{fs, io, thread};
 
 use anyhow::{Context, Result};
 use ottla_server::node::RunningNode;
+use tokio::sync::oneshot;
 
 use crate::{server, terminal_log};
 
@@ -25,6 +27,9 @@ pub struct Args {
     /// Write what clients take for bootstrap.servers into this file when the node can be used
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
+    /// Stop when nobody holds the other end of stdin any more, as when a test that started the node was killed
+    #[arg(long)]
+    until_stdin_closes: bool,
     #[command(flatten)]
     options: server::Options,
 }
@@ -48,14 +53,34 @@ pub fn run(args: &Args) -> Result<()> {
         // One of an earlier run would be believed.
         let _ = fs::remove_file(file);
     }
-    let outcome = server::start(None, &overrides, |node| match &args.ready_file {
-        Some(file) => tell(node, file).with_context(|| format!("write {}", file.display())),
-        None => Ok(()),
+    let closed = args.until_stdin_closes.then(stdin_closed);
+    let outcome = server::start(None, &overrides, |node| {
+        if let Some(file) = &args.ready_file {
+            tell(node, file).with_context(|| format!("write {}", file.display()))?;
+        }
+        Ok(async {
+            match closed {
+                Some(closed) => drop(closed.await),
+                None => pending().await,
+            }
+            "stdin was closed"
+        })
     });
     if let Some(file) = &args.ready_file {
         let _ = fs::remove_file(file);
     }
     outcome
+}
+
+/// Ends with stdin. What comes there is nothing to a node.
+fn stdin_closed() -> oneshot::Receiver<()> {
+    let (open, closed) = oneshot::channel();
+    thread::spawn(move || {
+        // Unreadable is closed.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        drop(open);
+    });
+    closed
 }
 
 /// Writes the file as a whole: who sees it can read it.

@@ -3,6 +3,7 @@
 //! A first signal (SIGTERM, SIGINT, SIGHUP) stops cleanly, a second one at once. Nothing on disk needs a clean stop;
 //! with one, the next start has nothing to look through.
 
+use std::future::pending;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -46,14 +47,14 @@ impl From<Options> for Args {
 
 pub fn run(args: Args) -> Result<()> {
     terminal_log::start(&args.options.log_level)?;
-    start(args.file.as_deref(), &args.options.overrides, |_| Ok(()))
+    start(args.file.as_deref(), &args.options.overrides, |_| Ok(pending()))
 }
 
-/// Runs a node until it is told to stop; `ready` is called when it has started.
-pub fn start(
+/// Runs a node until it is told to stop, or the future of `ready`, which is called when it has started, says why.
+pub fn start<Stop: Future<Output = &'static str>>(
     file: Option<&Path>,
     overrides: &[String],
-    ready: impl FnOnce(&RunningNode) -> Result<()>,
+    ready: impl FnOnce(&RunningNode) -> Result<Stop>,
 ) -> Result<()> {
     let (config, warnings) = config::load(file, overrides)?;
     for warning in warnings {
@@ -89,19 +90,20 @@ fn network_threads(config: &ServerConfig) -> usize {
     (processors / 2).clamp(1, config.network.threads_max.unwrap_or(usize::MAX))
 }
 
-async fn serve(
+async fn serve<Stop: Future<Output = &'static str>>(
     environment: Environment,
     config: ServerConfig,
-    ready: impl FnOnce(&RunningNode) -> Result<()>,
+    ready: impl FnOnce(&RunningNode) -> Result<Stop>,
 ) -> Result<()> {
     let mut signals = Signals::new()?;
     let node = tokio::select! {
         node = RunningNode::start_in(environment, config) => node?,
         name = signals.next() => bail!("{name} while starting"),
     };
-    ready(&node)?;
+    let stop = ready(&node)?;
     tokio::select! {
         reason = node.failed() => bail!("{reason}"),
+        reason = stop => info!("{reason}: stopping"),
         name = signals.next() => info!("{name}: stopping; another one stops at once"),
     }
     let began = Instant::now();

@@ -74,8 +74,8 @@ public final class OttlaBroker implements BeforeAllCallback, AfterAllCallback, B
         try {
             home = Files.createTempDirectory("ottla-test-");
             Path ready = home.resolve("ready");
-            List<String> command = new ArrayList<>(
-                List.of(program, "dev", "--ephemeral", "--port", "0", "--ready-file", ready.toString()));
+            List<String> command = new ArrayList<>(List.of(program, "dev", "--ephemeral", "--port", "0",
+                "--ready-file", ready.toString(), "--until-stdin-closes"));
             properties.forEach((name, value) -> command.addAll(List.of("--override", name + "=" + value)));
             process = new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log()).start();
             // Where nobody closes it, it ends with the JVM.
