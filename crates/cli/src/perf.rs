@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use ottla_client::admin::NewTopic;
-use ottla_client::state::metadata::Metadata;
+use ottla_client::metadata::Metadata;
 use ottla_client::{Admin, ClientConfig, Consumer};
 use ottla_model::{ErrorCode, TopicPartition};
 use serde_json::{Value, json};

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use ottla_client::Admin;
 use ottla_client::admin::PartitionResults;
-use ottla_client::state::metadata::Metadata;
+use ottla_client::metadata::Metadata;
 use ottla_model::NodeId;
 use serde_json::Value;
 

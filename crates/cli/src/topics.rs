@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anyhow::Result;
 use ottla_client::Admin;
 use ottla_client::admin::{ConfigChange, ConfigResourceType, NewTopic, Resource};
-use ottla_client::state::metadata::{PartitionMetadata, TopicMetadata};
+use ottla_client::metadata::{PartitionMetadata, TopicMetadata};
 use ottla_model::{ErrorCode, NodeId};
 use serde_json::{Map, Value, json};
 

@@ -67,6 +67,7 @@ impl Admin {
         Self { client }
     }
 
+    /// The network handle, to be shared with others.
     pub fn client(&self) -> &Client {
         &self.client
     }

@@ -50,33 +50,41 @@ const FRAME_BYTES_MAX: usize = 256 << 20;
 /// Who is to answer a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
+    /// The broker of this id, as metadata knows it.
     Node(NodeId),
     /// A broker that can be reached; a bootstrap server as long as none is known.
     Any,
     /// The broker that metadata names as the controller, which passes on what the quorum has to decide.
     Controller,
+    /// The broker that coordinates this group or transaction, which is asked for if it is not known.
     Coordinator(CoordinatorKey),
 }
 
 /// What a broker may coordinate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum CoordinatorKey {
+    /// A group, by its `group.id`.
     Group(Str),
+    /// Transactions, by their `transactional.id`.
     Transaction(Str),
 }
 
 /// Connections of one client to one broker: a broker answers each in order, so what waits long has its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Lane {
+    /// Whatever is answered soon.
     #[default]
     Main,
+    /// JoinGroup and SyncGroup, whose answers wait for the other members.
     Coordinator,
+    /// Fetch, which waits at the end of the log.
     Fetch,
 }
 
 /// How a request is sent, where the defaults do not do.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CallOptions {
+    /// On which of the connections to the broker.
     pub lane: Lane,
     /// `request.timeout.ms` if `None`.
     pub timeout: Option<Duration>,
@@ -316,7 +324,7 @@ impl Client {
     }
 
     /// The pause between attempts.
-    pub fn retry_backoff(&self) -> Backoff {
+    pub(crate) fn retry_backoff(&self) -> Backoff {
         self.inner.retry
     }
 
@@ -380,10 +388,11 @@ impl Client {
     }
 
     /// Takes in what an answer said of a leader. An older epoch than the known one is no news.
-    pub fn leader_hint(&self, hint: &LeaderHint<'_>) {
+    pub(crate) fn leader_hint(&self, hint: &LeaderHint<'_>) {
         self.inner.change_metadata(|known| known.with_leader(hint));
     }
 
+    /// Whether [`Self::close`] was called, on whichever handle: every call ends with [`Error::Closed`] now.
     pub fn is_closed(&self) -> bool {
         self.inner.closed.load(Ordering::Acquire)
     }

@@ -16,18 +16,45 @@ pub use table::{Kind, REFUSED, SETTINGS, Setting, refusal, setting};
 
 /// A setting that cannot be: what it is, and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
+    /// A name that no client of Kafka knows.
     #[error("there is no setting {name}; {hint}")]
-    Unknown { name: String, hint: String },
+    Unknown {
+        /// The name.
+        name: String,
+        /// Names that are like it, or all that there are.
+        hint: String,
+    },
     /// A setting of Apache Kafka's clients that has no effect here.
     #[error("{name} is not supported: {reason}")]
-    Refused { name: String, reason: &'static str },
+    Refused {
+        /// The name.
+        name: String,
+        /// Why, and what to do instead.
+        reason: &'static str,
+    },
+    /// A value that is not allowed, by itself or beside others.
     #[error("{name}={value}: must be {allowed}")]
-    Invalid { name: String, value: String, allowed: String },
+    Invalid {
+        /// Name of the setting.
+        name: String,
+        /// The value as it was given.
+        value: String,
+        /// What it may be.
+        allowed: String,
+    },
+    /// Text that is no Java properties file; the line and what is wrong with it.
     #[error("the properties cannot be read: {0}")]
     Syntax(String),
+    /// A properties file that cannot be read.
     #[error("cannot read {path}: {reason}")]
-    File { path: String, reason: String },
+    File {
+        /// Where it should be.
+        path: String,
+        /// The system's words, or the line and what is wrong with it.
+        reason: String,
+    },
 }
 
 /// Settings by Kafka's names. What is not set has the default of Apache Kafka's Java clients.
@@ -115,6 +142,10 @@ impl ClientConfig {
         self.values.get(name).map_or(setting.default, String::as_str)
     }
 
+    /// The value as a number, in the unit that its name ends with: `.ms` or `.bytes`.
+    ///
+    /// # Panics
+    /// For a setting whose values are no numbers, and as [`Self::text`].
     pub fn int(&self, name: &str) -> i64 {
         self.text(name).parse().unwrap_or_else(|_| panic!("{name} is no number"))
     }
@@ -124,6 +155,7 @@ impl ClientConfig {
         Duration::from_millis(self.int(name).max(0) as u64)
     }
 
+    /// Whether the value is `true`, in capitals or not.
     pub fn bool(&self, name: &str) -> bool {
         self.text(name).eq_ignore_ascii_case("true")
     }

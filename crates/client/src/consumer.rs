@@ -35,8 +35,9 @@ use crate::state::fetched::Fetched;
 pub use crate::state::fetched::{ConsumerRecord, RecordBatch, RecordRef, RecordRefs};
 use crate::state::membership::Membership;
 use crate::state::metadata::Metadata;
-use crate::state::positions::{Position, PositionError};
-pub use crate::state::reset_policy::OffsetSpec;
+pub use crate::state::positions::Position;
+use crate::state::positions::PositionError;
+pub use crate::state::reset_policy::{OffsetSpec, ResetPolicy};
 
 /// How long closing waits for the last commit.
 const CLOSE_COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -100,6 +101,7 @@ impl Records {
         self.batches.iter().map(RecordBatch::len).sum()
     }
 
+    /// Whether the poll ended without a record.
     pub fn is_empty(&self) -> bool {
         self.batches.is_empty()
     }
@@ -554,6 +556,7 @@ impl Consumer {
         self.check_assigned(partition, assigned)
     }
 
+    /// Gives records of the partition again, from where it was paused.
     pub fn resume(&mut self, partition: &TopicPartition) -> Result<()> {
         let assigned = self.shared.core.lock().positions.pause(partition, false);
         self.shared.positions_changed();

@@ -4,8 +4,14 @@
 //! sockets and timers of a client live on one thread of its own: async functions here run on any executor, and
 //! [`blocking`] has the same for programs without one.
 //!
-//! The crate is a shell around plain state: [`state`] decides and knows no sockets, tasks or clocks; what is beside it
-//! does the I/O.
+//! The crate is a shell around plain state: the modules of `state` decide and know no sockets, tasks or clocks; what is
+//! beside them does the I/O.
+//!
+//! Versions are those of the workspace and follow semantic versioning. What a release changes in the public API is
+//! compared with the one before by `cargo semver-checks -p ottla-client`, against the version in the registry, or
+//! against a commit with `--baseline-rev`.
+
+#![warn(missing_docs)]
 
 pub mod admin;
 pub mod blocking;
@@ -15,7 +21,7 @@ pub mod consumer;
 mod error;
 pub mod producer;
 mod record;
-pub mod state;
+mod state;
 
 pub use admin::Admin;
 pub use client::{CallOptions, Client, CoordinatorKey, Lane, Target};
@@ -26,3 +32,4 @@ pub use ottla_model as model;
 pub use ottla_protocol as protocol;
 pub use producer::{Choice, Partitioner, Producer, Receipt, TrySendError};
 pub use record::{Header, Record, RecordMetadata};
+pub use state::metadata;

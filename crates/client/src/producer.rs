@@ -2,7 +2,7 @@
 //!
 //! `send` encodes a record straight into its partition's batch under a lock that nobody holds for long; no task is
 //! woken and nothing allocated for a record. One task on the client's thread, the sender, takes batches that are full
-//! or have lingered, gives them their sequence numbers ([`Window`](crate::state::window::Window)) and sends them.
+//! or have lingered, gives them their sequence numbers (`state::window`) and sends them.
 
 mod batch;
 mod callback;
@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub use self::receipt::Receipt;
-pub use self::settings::ProducerSettings;
+use self::settings::ProducerSettings;
 use crate::client::{Client, random};
 use crate::config::ClientConfig;
 use crate::error::{Error, Result};
@@ -108,6 +108,7 @@ pub enum TrySendError {
     /// [`Producer::send`] would wait: for room, or to learn the topic's partitions.
     #[error("sending would wait: {0}")]
     WouldWait(Error),
+    /// The record is not taken, and would not be later either, as [`Producer::send`] would say.
     #[error(transparent)]
     Failed(#[from] Error),
 }

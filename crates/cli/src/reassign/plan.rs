@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use ottla_client::admin::Partition;
-use ottla_client::state::metadata::Metadata;
+use ottla_client::metadata::Metadata;
 use serde_json::{Value, json};
 
 use crate::exit::usage;

@@ -22,8 +22,11 @@ pub type QuorumDescription = DescribeQuorumResponsePartitionData;
 /// Where a controller listens, with the name of the listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VoterEndpoint {
+    /// Name of the listener, such as `CONTROLLER`.
     pub listener: String,
+    /// Name or address.
     pub host: String,
+    /// Its port.
     pub port: u16,
 }
 /// A directory of a broker, with its partitions.

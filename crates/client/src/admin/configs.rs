@@ -16,18 +16,24 @@ use crate::error::{Error, Result};
 /// A resource; the empty name of a broker is the default of all brokers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
+    /// Topic, broker, broker logger, client metrics or group.
     pub kind: ConfigResourceType,
+    /// The topic, the group, or the id of the broker.
     pub name: String,
 }
 
 /// A config as a broker describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigEntry {
+    /// The name of the config.
     pub name: String,
     /// `None` for what is secret.
     pub value: Option<String>,
+    /// Who says so, in Kafka's words: `DYNAMIC_TOPIC_CONFIG`, `STATIC_BROKER_CONFIG`, `DEFAULT_CONFIG` and so on.
     pub source: &'static str,
+    /// Whether it changes with a restart only.
     pub read_only: bool,
+    /// Whether it is a secret, which is not told.
     pub sensitive: bool,
     /// Where values come from, the one in force first: source, name, value.
     pub synonyms: Vec<(&'static str, String, Option<String>)>,
@@ -48,6 +54,7 @@ impl ConfigEntry {
 /// What is to become of a config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigChange {
+    /// It gets this value.
     Set(String),
     /// Back to what holds without it.
     Delete,

@@ -23,6 +23,7 @@ pub struct Features {
 /// In which direction a level may go, with Kafka's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpgradeType {
+    /// Up only.
     Upgrade = 1,
     /// Down, unless metadata would be lost.
     SafeDowngrade = 2,
@@ -33,8 +34,11 @@ pub enum UpgradeType {
 /// A level that is to be in force; 0 turns the feature off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeatureUpdate {
+    /// Its name, such as `metadata.version`.
     pub feature: String,
+    /// What is to be in force.
     pub level: i16,
+    /// Which way it may go; any other way is an error.
     pub upgrade: UpgradeType,
 }
 

@@ -23,31 +23,41 @@ const WITH_NAMES: CallOptions = CallOptions { lane: Lane::Coordinator, timeout: 
 /// A group in a list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GroupListing {
+    /// The `group.id`.
     pub id: String,
     /// `classic`, `consumer`, `share`; empty from brokers that know only one.
     pub kind: String,
     /// What its members agreed on, such as `consumer`.
     pub protocol: String,
+    /// In Kafka's words: `Stable`, `Empty`, `PreparingRebalance` and so on.
     pub state: String,
 }
 
 /// A group with its members.
 #[derive(Clone, Debug)]
 pub struct GroupDescription {
+    /// The `group.id`.
     pub id: String,
+    /// The broker that coordinates it.
     pub coordinator: NodeId,
+    /// In Kafka's words, as in [`GroupListing`].
     pub state: String,
     /// The assignor.
     pub assignor: String,
+    /// Those in the group now.
     pub members: Vec<GroupMember>,
 }
 
 /// A member of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupMember {
+    /// The member id that the coordinator gave.
     pub id: String,
+    /// The `group.instance.id` of a static member.
     pub instance_id: Option<String>,
+    /// The `client.id` of its client.
     pub client_id: String,
+    /// Where it was connected from when it joined, with a slash in front.
     pub host: String,
     /// Topics and partitions; empty where the assignment is no consumer's.
     pub partitions: Vec<(String, i32)>,
@@ -56,8 +66,11 @@ pub struct GroupMember {
 /// What a group has committed for a partition.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CommittedOffset {
+    /// Name of the topic.
     pub topic: String,
+    /// Index of the partition.
     pub partition: i32,
+    /// That of the next record to be read.
     pub offset: Offset,
 }
 

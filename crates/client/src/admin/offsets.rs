@@ -20,7 +20,9 @@ use crate::state::reset_policy::OffsetSpec;
 pub struct FoundOffset {
     /// `None` where there is no such record.
     pub offset: Option<Offset>,
+    /// The record's, in milliseconds since 1970 (UTC); [`Millis::NONE`] for the beginning and the end.
     pub timestamp: Millis,
+    /// Epoch of the leader that appended the record.
     pub leader_epoch: LeaderEpoch,
 }
 

@@ -20,6 +20,7 @@ pub type QuotaEntity = BTreeMap<String, Option<String>>;
 /// Which entities are described.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QuotaMatch {
+    /// The one of this name.
     Name(String),
     /// The default of the kind.
     Default,

@@ -22,8 +22,11 @@ use crate::error::{Error, Result};
 /// A partition that is being moved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OngoingReassignment {
+    /// All that have it at present, the new ones too.
     pub replicas: Vec<NodeId>,
+    /// Those of them that are being added.
     pub adding: Vec<NodeId>,
+    /// Those of them that go when the new ones are in sync.
     pub removing: Vec<NodeId>,
 }
 

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 /// A topic that is to be created.
 #[derive(Clone, Debug, Default)]
 pub struct NewTopic {
+    /// At most 249 letters, digits, dots, underscores and dashes.
     pub name: String,
     /// The broker's default if `None`.
     pub partitions: Option<i32>,
@@ -23,6 +24,7 @@ pub struct NewTopic {
     pub replication_factor: Option<i16>,
     /// Replicas of every partition, instead of the two numbers above.
     pub assignments: Vec<Vec<i32>>,
+    /// Names and values of configs, such as `retention.ms`.
     pub configs: Vec<(String, String)>,
 }
 

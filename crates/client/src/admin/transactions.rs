@@ -16,10 +16,13 @@ use crate::error::{Error, Result};
 /// A producer of whom a partition's leader knows something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActiveProducer {
+    /// The producer's id.
     pub id: ProducerId,
+    /// Its epoch, which grows when it begins anew.
     pub epoch: i32,
     /// -1 before the first record.
     pub last_sequence: i32,
+    /// When its last batch was appended, in milliseconds since 1970 (UTC).
     pub last_timestamp: Millis,
     /// `None` without a transaction's coordinator.
     pub coordinator_epoch: Option<i32>,
@@ -30,8 +33,11 @@ pub struct ActiveProducer {
 /// A transaction in a list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TransactionListing {
+    /// The producers' `transactional.id`.
     pub transactional_id: String,
+    /// The id it has at present.
     pub producer_id: ProducerId,
+    /// In Kafka's words: `Ongoing`, `CompleteCommit` and so on.
     pub state: String,
 }
 

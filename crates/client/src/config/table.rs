@@ -6,11 +6,13 @@
 /// What a value may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
+    /// `true` or `false`, in capitals or not.
     Bool,
     /// A whole number between two bounds, both allowed.
     Int(i64, i64),
     /// As `Int`, or a number that means something of its own.
     IntOr(i64, i64, i64),
+    /// Any text.
     Text,
     /// Text that is not empty when it is set.
     Name,
@@ -25,10 +27,13 @@ pub enum Kind {
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
+    /// Kafka's name.
     pub name: &'static str,
+    /// What values it takes.
     pub kind: Kind,
     /// The default in the form in which it would be set; empty for none.
     pub default: &'static str,
+    /// What it is for, in a few words.
     pub doc: &'static str,
 }
 

@@ -31,6 +31,7 @@ const NAMES_MAX: i16 = 9;
 /// An offset as it was committed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Committed {
+    /// That of the next record to be read.
     pub offset: Offset,
     /// Epoch of the record in front of it, if it was known.
     pub leader_epoch: LeaderEpoch,
@@ -41,9 +42,11 @@ pub struct Committed {
 /// An offset found by its timestamp.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OffsetAndTimestamp {
+    /// Of the record; of the next one to be written where the end was asked for.
     pub offset: Offset,
     /// That of the record; none for the beginning and the end.
     pub timestamp: Millis,
+    /// Epoch of the leader that appended the record; [`LeaderEpoch::NONE`] where the broker does not tell.
     pub leader_epoch: LeaderEpoch,
 }
 

@@ -18,9 +18,7 @@ use bytes::Bytes;
 use ottla_model::TopicPartition;
 use ottla_protocol::Str;
 
-pub use wire::{
-    SUBSCRIPTION_VERSION, decode_assignment, decode_subscription, encode_assignment, encode_subscription,
-};
+pub use wire::{decode_assignment, decode_subscription, encode_assignment, encode_subscription};
 
 /// An assignor by its name in `partition.assignment.strategy`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,8 +78,6 @@ impl Member {
 }
 
 impl Assignor {
-    pub const ALL: [Self; 4] = [Self::Range, Self::RoundRobin, Self::Sticky, Self::CooperativeSticky];
-
     /// The name on the wire and in `partition.assignment.strategy`.
     pub const fn name(self) -> &'static str {
         match self {

@@ -38,6 +38,7 @@ pub struct RecordRef<'a> {
 }
 
 impl RecordBatch {
+    /// Where the records are from.
     pub fn partition(&self) -> &TopicPartition {
         &self.partition
     }
@@ -47,6 +48,7 @@ impl RecordBatch {
         self.count
     }
 
+    /// Whether there is no record; a batch that a poll gave has at least one.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -98,18 +100,22 @@ impl<'a> Iterator for RecordRefs<'a> {
 impl ExactSizeIterator for RecordRefs<'_> {}
 
 impl<'a> RecordRef<'a> {
+    /// Name of its topic.
     pub fn topic(&self) -> &'a str {
         &self.batch.partition.topic
     }
 
+    /// Index of its partition.
     pub fn partition(&self) -> i32 {
         self.batch.partition.partition
     }
 
+    /// Topic and partition, as seeks and commits take them.
     pub fn topic_partition(&self) -> &'a TopicPartition {
         &self.batch.partition
     }
 
+    /// Its place in the partition. Offsets grow, but may have gaps: compaction and transactions leave some.
     pub fn offset(&self) -> Offset {
         self.batch.header.base_offset + i64::from(self.view.offset_delta)
     }
@@ -122,6 +128,7 @@ impl<'a> RecordRef<'a> {
         }
     }
 
+    /// Whose clock [`Self::timestamp`] is of.
     pub fn timestamp_type(&self) -> TimestampType {
         self.batch.header.timestamp_type()
     }
@@ -131,6 +138,7 @@ impl<'a> RecordRef<'a> {
         self.batch.header.leader_epoch
     }
 
+    /// The key; `None` where the record has none, which is not an empty one.
     pub fn key(&self) -> Option<&'a [u8]> {
         self.view.key
     }
@@ -166,16 +174,23 @@ impl<'a> RecordRef<'a> {
 /// A record on its own; see [`RecordRef::to_shared`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConsumerRecord {
+    /// Name of its topic.
     pub topic: Arc<str>,
+    /// Index of its partition.
     pub partition: i32,
+    /// Its place in the partition.
     pub offset: Offset,
+    /// When it was made or appended, in milliseconds since 1970 (UTC).
     pub timestamp: Millis,
+    /// Which of the two `timestamp` is.
     pub timestamp_type: TimestampType,
     /// Epoch of the leader that appended the record.
     pub leader_epoch: LeaderEpoch,
+    /// The key; `None` where the record has none.
     pub key: Option<Bytes>,
     /// The payload; none: a tombstone.
     pub value: Option<Bytes>,
+    /// Keys and values of the headers, in their order.
     pub headers: Vec<(Bytes, Option<Bytes>)>,
 }
 

@@ -177,11 +177,6 @@ impl Membership {
         self.coordinator
     }
 
-    /// Whether the member is in the middle of a rebalance.
-    pub fn is_rebalancing(&self) -> bool {
-        !matches!(self.state, State::Stable | State::Over) && !self.topics.is_empty()
-    }
-
     /// The application polled.
     pub fn polled(&mut self, at: Millis) {
         self.last_poll = self.last_poll.max(at);

@@ -13,18 +13,24 @@ use ottla_protocol::api::metadata::{MetadataResponse, MetadataResponsePartition,
 /// Where a broker listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
+    /// `node.id`
     pub id: NodeId,
+    /// Name or address, as the broker advertises it.
     pub host: Arc<str>,
+    /// The port of the listener through which the metadata came.
     pub port: u16,
+    /// `broker.rack`
     pub rack: Option<Arc<str>>,
 }
 
 /// A topic as the cluster last described it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopicMetadata {
+    /// Its name.
     pub name: Arc<str>,
     /// [`Uuid::ZERO`] from brokers that know no ids.
     pub id: Uuid,
+    /// Whether it is the cluster's own, as `__consumer_offsets` is.
     pub is_internal: bool,
     /// Why the topic cannot be used; `partitions` may be empty then.
     pub error: Option<ErrorCode>,
@@ -32,13 +38,20 @@ pub struct TopicMetadata {
     pub partitions: Vec<PartitionMetadata>,
 }
 
+/// A partition as the cluster last described it. The default is one that is not there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartitionMetadata {
+    /// Who takes and serves its records; `None` while there is nobody.
     pub leader: Option<NodeId>,
+    /// Grows with each change of the leader.
     pub leader_epoch: LeaderEpoch,
+    /// Who keeps it, the preferred leader first.
     pub replicas: Vec<NodeId>,
+    /// The replicas that are in sync with the leader.
     pub isr: Vec<NodeId>,
+    /// The replicas that are on no live broker or whose disk has failed.
     pub offline: Vec<NodeId>,
+    /// Why the partition cannot be used, such as LEADER_NOT_AVAILABLE.
     pub error: Option<ErrorCode>,
 }
 
@@ -52,7 +65,7 @@ impl Default for PartitionMetadata {
 
 /// What an answer said of a partition's new leader (KIP-951).
 #[derive(Clone, Debug)]
-pub struct LeaderHint<'a> {
+pub(crate) struct LeaderHint<'a> {
     pub topic: &'a str,
     pub partition: i32,
     pub leader: NodeId,
@@ -64,25 +77,33 @@ pub struct LeaderHint<'a> {
 /// A snapshot of the cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata {
+    /// `None` before the first answer.
     pub cluster_id: Option<Arc<str>>,
+    /// The broker to ask for what the controller decides.
     pub controller: Option<NodeId>,
+    /// The brokers that are alive.
     pub brokers: BTreeMap<NodeId, Broker>,
+    /// The topics that were asked for, with those that the cluster refuses to describe.
     pub topics: HashMap<Arc<str>, Arc<TopicMetadata>, foldhash::fast::RandomState>,
 }
 
 impl Metadata {
+    /// A topic by its name, if it was asked for and answered.
     pub fn topic(&self, name: &str) -> Option<&Arc<TopicMetadata>> {
         self.topics.get(name)
     }
 
+    /// A topic by its id. Looks at all topics.
     pub fn topic_by_id(&self, id: Uuid) -> Option<&Arc<TopicMetadata>> {
         self.topics.values().find(|topic| topic.id == id && !id.is_zero())
     }
 
+    /// A partition, if its topic has so many.
     pub fn partition(&self, topic: &str, partition: i32) -> Option<&PartitionMetadata> {
         self.topic(topic)?.partitions.get(usize::try_from(partition).ok()?)
     }
 
+    /// A live broker by its id.
     pub fn broker(&self, id: NodeId) -> Option<&Broker> {
         self.brokers.get(&id)
     }
@@ -90,7 +111,7 @@ impl Metadata {
     /// The snapshot after an answer. Brokers are replaced. Of topics those in `wanted` are kept, and stay as they were
     /// where the answer does not name them; `None`: the answer is about all topics, and there are no others.
     #[must_use]
-    pub fn updated(&self, answer: &MetadataResponse, wanted: Option<&HashSet<Arc<str>>>) -> Self {
+    pub(crate) fn updated(&self, answer: &MetadataResponse, wanted: Option<&HashSet<Arc<str>>>) -> Self {
         let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted.contains(name));
         let stays = |name: &str| wanted.is_some_and(|wanted| wanted.contains(name));
         let brokers = answer.brokers.iter().map(|broker| {
@@ -118,7 +139,7 @@ impl Metadata {
 
     /// The snapshot after a broker has named the new leader of a partition (KIP-951); `None` if that is no news.
     #[must_use]
-    pub fn with_leader(&self, hint: &LeaderHint<'_>) -> Option<Self> {
+    pub(crate) fn with_leader(&self, hint: &LeaderHint<'_>) -> Option<Self> {
         let LeaderHint { topic, partition, leader, epoch, ref endpoint } = *hint;
         let known = self.partition(topic, partition)?;
         let reachable = endpoint.is_some() || self.brokers.contains_key(&leader);

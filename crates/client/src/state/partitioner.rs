@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// What a partitioner says of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
+    /// This one, counted from 0.
     Partition(usize),
     /// Wherever the batch under way goes: partitions change when a batch is full (KIP-480, KIP-794).
     Sticky,

@@ -18,7 +18,9 @@ use super::reset_policy::{OffsetSpec, ResetPolicy};
 /// An offset, and the leader epoch of the record in front of it if it is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Position {
+    /// That of the next record.
     pub offset: Offset,
+    /// Epoch of the record before it; [`LeaderEpoch::NONE`] if that is not known, as behind a seek.
     pub epoch: LeaderEpoch,
 }
 

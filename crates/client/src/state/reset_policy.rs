@@ -5,13 +5,16 @@ use ottla_model::Millis;
 /// What to do without a committed offset, or when the offset is out of range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ResetPolicy {
+    /// At the first record that is there.
     Earliest,
+    /// Behind the last record: only what comes later is read.
     #[default]
     Latest,
     /// It is an error.
     None,
     /// At the first record that is not older than this.
     ByDuration {
+        /// How old it may be, in milliseconds.
         ms: i64,
     },
 }
@@ -19,7 +22,9 @@ pub enum ResetPolicy {
 /// The offset a ListOffsets request asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OffsetSpec {
+    /// Where the first record is.
     Earliest,
+    /// Where the next record will be: the high watermark, or the last stable offset with `read_committed`.
     Latest,
     /// The first record with this timestamp or a later one.
     At(Millis),

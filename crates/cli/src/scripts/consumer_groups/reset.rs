@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ottla_client::admin::{CommittedOffset, OffsetSpec};
 use ottla_client::blocking::block_on;
+use ottla_client::consumer::ResetPolicy;
 use ottla_client::model::{ErrorCode, Millis, Offset};
-use ottla_client::state::reset_policy::ResetPolicy;
 
 use super::super::options::Options;
 use super::super::session::Session;

@@ -15,7 +15,7 @@ use super::Subscription;
 use super::sticky::Claim;
 
 /// The version of subscriptions and assignments that is written; newer ones are read as this one.
-pub const SUBSCRIPTION_VERSION: i16 = 3;
+const SUBSCRIPTION_VERSION: i16 = 3;
 
 /// Metadata of a protocol in JoinGroup. Topics and partitions are sorted: the same subscription gives the same bytes,
 /// and a member that joins again unchanged causes no rebalance.
