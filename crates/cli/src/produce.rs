@@ -3,7 +3,6 @@
 mod envelope;
 mod input;
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
@@ -165,7 +164,6 @@ async fn read(args: &Args, producer: &Producer, receipts: &mpsc::SyncSender<Sent
 /// Waits for all receipts in order. Gives how many arrived, how many failed, and the gravest exit code.
 fn check(receipts: mpsc::Receiver<Sent>) -> (u64, u64, u8) {
     let (mut delivered, mut failed, mut code) = (0, 0, 0);
-    let mut told = VecDeque::new();
     for (place, receipt) in receipts {
         match receipt.and_then(Receipt::wait) {
             Ok(_) => delivered += 1,
@@ -173,9 +171,8 @@ fn check(receipts: mpsc::Receiver<Sent>) -> (u64, u64, u8) {
                 failed += 1;
                 let error = anyhow::Error::from(error).context(place);
                 code = code.max(exit::code(&error));
-                if told.len() < FAILURES_TOLD as usize {
+                if failed <= FAILURES_TOLD {
                     exit::tell(&error);
-                    told.push_back(());
                 }
             }
         }

@@ -155,6 +155,12 @@ impl Tail {
         Some(self.batches.partition_point(|batch| batch.next_offset <= offset))
     }
 
+    /// The batch that a read up to `position` would cut, if it is here.
+    pub(crate) fn first_cut(&self, position: u64) -> Option<&TailBatch> {
+        let at = self.batches.partition_point(|batch| batch.position + batch.size as u64 <= position);
+        self.batches.get(at).filter(|batch| batch.position < position)
+    }
+
     /// Where the bytes below `upper_bound` end, if that is here.
     pub(crate) fn position_below(&self, upper_bound: Offset) -> Option<u64> {
         if upper_bound >= self.end_offset {

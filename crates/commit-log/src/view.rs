@@ -56,12 +56,16 @@ pub enum FirstBatch {
     WithinLimit,
 }
 
-/// The bytes that answer a read: to be sent one part after the other. The last batch may be cut.
+/// The bytes that answer a read: to be sent one part after the other. The last batch may be cut, except at the end of
+/// the log, where it is known where batches begin.
 #[derive(Debug, Default)]
 pub struct ReadPlan {
     pub parts: Vec<ReadPart>,
     /// Sum of all parts.
     pub size_bytes: usize,
+    /// The bytes that were found within the limit: `size_bytes` and, where it is left out, the begin of a batch that
+    /// would be cut. What a reader waits for is counted so.
+    pub found_bytes: usize,
     /// Base offset of the first batch; `None` if there is nothing.
     pub base_offset: Option<Offset>,
     /// Nothing at or behind this offset is in the parts (it may be more than needed): the upper bound for
@@ -208,11 +212,17 @@ impl LogView {
         let Some(end) = tail.position_below(wish.upper_bound) else { return Ok(None) };
         let batch = &tail.batches[first];
         let available = end.saturating_sub(batch.position) as usize;
-        let size = wish.size(batch.size).min(available);
+        let found = wish.size(batch.size).min(available);
+        let size = match tail.first_cut(batch.position + found as u64) {
+            Some(cut) => (cut.position - batch.position) as usize,
+            None => found,
+        };
         let mut plan = ReadPlan {
             base_offset: Some(batch.base_offset),
             upper_bound: wish.upper_bound,
-            ..ReadPlan::default()
+            size_bytes: size,
+            found_bytes: found,
+            parts: Vec::new(),
         };
         if size == 0 {
             return Ok(Some(plan));
@@ -250,7 +260,6 @@ impl LogView {
                 plan.parts.push(ReadPart::Memory(together.freeze()));
             }
         }
-        plan.size_bytes = size;
         Ok(Some(plan))
     }
 
@@ -280,6 +289,7 @@ impl LogView {
             base_offset: Some(first.base_offset),
             upper_bound: upper_bound.min(wish.upper_bound),
             size_bytes: len,
+            found_bytes: len,
             parts: Vec::new(),
         };
         if len > 0 {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg, sockopt};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -84,6 +84,8 @@ pub struct Connection {
     /// Whether the last frame was large: the next will be, too.
     after_large: bool,
     outgoing: Outgoing,
+    /// Whether the kernel keeps what fills no packet until something follows.
+    corked: bool,
     /// Of file ranges that are not in memory.
     stalls: Stalls,
 }
@@ -112,6 +114,7 @@ impl Connection {
             large: None,
             after_large: false,
             outgoing: Outgoing::default(),
+            corked: false,
             stalls: Stalls::default(),
         }
     }
@@ -267,6 +270,11 @@ impl Connection {
             };
             let sent = match front {
                 Segment::File(range) if range.len > SHORT_RANGE_BYTES => {
+                    // The few bytes that end an answer leave with the last of the range, and wake the peer once.
+                    if !self.corked && self.outgoing.count() > 1 {
+                        sockopt::set_tcp_cork(stream, true)?;
+                        self.corked = true;
+                    }
                     self.stalls.call(|| send_file(stream, range))
                 }
                 _ => self.send_leading(stream),
@@ -280,6 +288,10 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
+        }
+        if let (true, Stream::Tcp(stream)) = (self.corked, &self.stream) {
+            sockopt::set_tcp_cork(stream, false)?;
+            self.corked = false;
         }
         Poll::Ready(Ok(()))
     }

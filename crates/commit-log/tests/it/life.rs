@@ -73,7 +73,8 @@ fn several_batches_are_one_write() {
 #[test]
 fn a_read_is_cut_at_its_limits() {
     let dir = open_dir(SimDisk::new(), DIR);
-    for tail in [true, false] {
+    // What is in memory of these batches: their bytes, where they lie, nothing.
+    for kept in 0..3 {
         let mut log = create(&dir, &config());
         let sizes: Vec<usize> = (0..10)
             .map(|n| {
@@ -83,23 +84,35 @@ fn a_read_is_cut_at_its_limits() {
                 size
             })
             .collect();
-        if !tail {
-            log.maintain(NOW + 100_000);
+        match kept {
+            0 => {}
+            1 => log.maintain(NOW + 100_000),
+            _ => {
+                for _ in 0..200 {
+                    append(&mut log, batch(1, 1, 0));
+                }
+            }
         }
         let view = log.view();
+        let end = log.log_end_offset().0;
         let read = |from, upper, max, first| view.read(Offset(from), Offset(upper), max, first).unwrap();
         let len = |from, upper, max, first| {
             let plan = read(from, upper, max, first);
             assert_eq!(plan.to_bytes().unwrap().len(), plan.size_bytes);
-            plan.size_bytes
+            (plan.size_bytes, plan.found_bytes)
         };
-        assert_eq!(len(2, 5, 1 << 20, FirstBatch::WithinLimit), sizes[2] + sizes[3] + sizes[4]);
-        assert_eq!(len(2, 5, sizes[2] + 7, FirstBatch::WithinLimit), sizes[2] + 7, "the last batch is cut");
-        assert_eq!(len(2, 5, sizes[2] - 1, FirstBatch::WithinLimit), 0);
-        assert_eq!(len(2, 5, sizes[2] - 1, FirstBatch::Whole), sizes[2]);
-        assert_eq!(len(5, 5, 1 << 20, FirstBatch::Whole), 0);
-        assert_eq!(len(10, 10, 1 << 20, FirstBatch::Whole), 0);
-        let refused = view.read(Offset(11), Offset(11), 1, FirstBatch::Whole).unwrap_err();
+        let whole = |size| (size, size);
+        assert_eq!(len(2, 5, 1 << 20, FirstBatch::WithinLimit), whole(sizes[2] + sizes[3] + sizes[4]));
+        // The last batch is cut where nobody knows that it begins there.
+        let limit = sizes[2] + 7;
+        let sent = if kept < 2 { sizes[2] } else { limit };
+        assert_eq!(len(2, 5, limit, FirstBatch::WithinLimit), (sent, limit));
+        assert_eq!(len(2, 5, sizes[2], FirstBatch::WithinLimit), whole(sizes[2]));
+        assert_eq!(len(2, 5, sizes[2] - 1, FirstBatch::WithinLimit), whole(0));
+        assert_eq!(len(2, 5, sizes[2] - 1, FirstBatch::Whole), whole(sizes[2]));
+        assert_eq!(len(5, 5, 1 << 20, FirstBatch::Whole), whole(0));
+        assert_eq!(len(end, end, 1 << 20, FirstBatch::Whole), whole(0));
+        let refused = view.read(Offset(end + 1), Offset(end + 1), 1, FirstBatch::Whole).unwrap_err();
         assert_eq!(refused.error_code().code(), 1);
         let available = view.available(Offset(3), Offset(5)).unwrap();
         assert_eq!(available, Available::Bytes((sizes[3] + sizes[4]) as u64));

@@ -187,7 +187,7 @@ impl Found {
                 .collect();
             data.aborted_transactions = Some(aborted);
         }
-        self.bytes += plan.size_bytes as u64;
+        self.bytes += plan.found_bytes as u64;
         data.records = Some(self.files.records(plan));
         Ok(data)
     }

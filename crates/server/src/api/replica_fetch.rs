@@ -277,7 +277,7 @@ impl Reader<'_> {
             // No room in this answer.
             partition.keep();
         }
-        found.bytes += plan.size_bytes as u64;
+        found.bytes += plan.found_bytes as u64;
         if is_throttled {
             let quotas = &self.broker.replication_quotas;
             quotas.record(Side::Leader, plan.size_bytes as u64, clock::steady());
