@@ -37,6 +37,8 @@ pub const TESTS: &[Named] = &[
     ("aborted_transactions", aborted_transactions),
     ("reset_policies_apache", || reset_policies(&*world::judge()?)),
     ("reset_policies_ottla", || reset_policies(&*world::candidate()?)),
+    ("refusals_apache", || refusals(Brand::Apache)),
+    ("refusals_ottla", || refusals(Brand::candidate())),
     ("near_by_apache", || near_by::follower(Brand::Apache)),
     ("near_by_ottla", || near_by::follower(Brand::candidate())),
     ("strangers_are_named", strangers::named),
@@ -260,5 +262,68 @@ fn reset_policies(node: &Node) -> Result<()> {
     ensure!(error.code() == Some(ErrorCode::OffsetOutOfRange), "{error}");
     consumer.seek(&partition, Offset(1))?;
     ensure!(consumer.poll(Duration::from_secs(5))?.len() == 2, "the consumer does not go on after the error");
+    Ok(())
+}
+
+/// What brokers refuse is told with their code and with what it is about; what they take is not touched by it.
+fn refusals(brand: Brand) -> Result<()> {
+    let node = Node::start(brand, "auto.create.topics.enable=false")?;
+    let config = ClientConfig::new(&node.bootstrap())
+        .with("max.block.ms", 3000)?
+        .with("default.api.timeout.ms", 3000)?
+        .with("auto.offset.reset", "earliest")?;
+    let small = NewTopic {
+        name: "suite-small".into(),
+        partitions: Some(1),
+        configs: vec![("max.message.bytes".into(), "1000".into())],
+        ..NewTopic::default()
+    };
+    Admin::new(&config)?.create_topic(&small)?;
+    let producer = Producer::new(&config)?;
+    // Under way together, of which one cannot be taken.
+    let sent = [10, 2000, 20].map(|bytes| producer.send(Record::to("suite-small").value(&vec![b'v'; bytes])));
+    let [first, large, last] = sent.map(|sent| sent.and_then(ottla_client::Receipt::wait));
+    ensure!(
+        (first?.offset, last?.offset) == (Offset(0), Offset(1)),
+        "the others are not where they should be"
+    );
+    refused(large, ErrorCode::MessageTooLarge, "")?;
+    for (topic, code) in [
+        ("suite-missing", ErrorCode::UnknownTopicOrPartition),
+        ("suite missing!", ErrorCode::InvalidTopicException),
+    ] {
+        refused(producer.send(Record::to(topic).value("v")), code, topic)?;
+        let mut consumer = Consumer::new(&config)?;
+        let partition = TopicPartition::new(topic, 0);
+        consumer.assign([partition.clone()])?;
+        refused(consumer.position(&partition), code, topic)?;
+    }
+    for (name, value, code) in [
+        ("session.timeout.ms", "5000", ErrorCode::InvalidSessionTimeout),
+        ("group.id", "suite-\u{1F980}", ErrorCode::None),
+    ] {
+        let config = config.clone().with("group.id", "suite-refused")?.with(name, value)?;
+        let mut consumer = Consumer::new(&config)?;
+        consumer.subscribe(["suite-small"])?;
+        let deadline = Instant::now() + LIMIT;
+        let first = loop {
+            ensure!(Instant::now() < deadline, "{name}={value}: neither records nor an error");
+            match consumer.poll(Duration::from_millis(200)) {
+                Ok(records) if records.is_empty() => continue,
+                outcome => break outcome,
+            }
+        };
+        match code {
+            ErrorCode::None => ensure!(!first?.is_empty(), "{name}={value}"),
+            code => refused(first, code, "")?,
+        }
+    }
+    Ok(())
+}
+
+/// That it failed with this code, as itself or as the reason of the time that passed.
+fn refused<T>(outcome: ottla_client::Result<T>, code: ErrorCode, about: &str) -> Result<()> {
+    let error = outcome.err().with_context(|| format!("{code} is no error"))?.to_string();
+    ensure!(error.contains(code.name()) && error.contains(about), "{error:?} instead of {code} of {about:?}");
     Ok(())
 }
