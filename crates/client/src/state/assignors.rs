@@ -4,7 +4,7 @@
 //! `ConsumerProtocolSubscription` and `ConsumerProtocolAssignment` of versions 0 to 3, and the user data of the two
 //! sticky assignors is that of the Java client. Range and round-robin give exactly what the Java client gives,
 //! racks included; the sticky ones are free in their choice, so here it is the simplest that is balanced and moves
-//! little, whatever the racks.
+//! little, with no fewer partitions read in a rack of their replicas.
 
 mod range;
 mod round_robin;

@@ -5,6 +5,7 @@ import org.apache.kafka.clients.consumer.ConsumerPartitionAssignor.GroupSubscrip
 import org.apache.kafka.clients.consumer.ConsumerPartitionAssignor.Subscription;
 import org.apache.kafka.clients.consumer.RangeAssignor;
 import org.apache.kafka.clients.consumer.RoundRobinAssignor;
+import org.apache.kafka.clients.consumer.StickyAssignor;
 import org.apache.kafka.common.Cluster;
 import org.apache.kafka.common.Node;
 import org.apache.kafka.common.PartitionInfo;
@@ -59,6 +60,7 @@ public class Assignments {
         var cluster = new Cluster("c", BROKERS, partitions, Set.of(), Set.of());
         assign(new RangeAssignor(), cluster, members);
         assign(new RoundRobinAssignor(), cluster, members);
+        assign(new StickyAssignor(), cluster, members);
     }
 
     private static void assign(ConsumerPartitionAssignor assignor, Cluster cluster, TreeMap<String, Subscription> members) {

@@ -3,14 +3,16 @@
 //! Balanced means: no member has two partitions more than another that subscribes to one of them. Who claims a
 //! partition in the highest generation has it; then what nobody has goes to those with least, topics with few
 //! subscribers first; then single partitions move from those with more to those with less until it is balanced. Each
-//! move lowers the sum of the squares of the members' counts, so it ends.
+//! move lowers the sum of the squares of the members' counts, so it ends. At last members hand partitions on to each
+//! other where that leaves more of them with a replica in their reader's rack (KIP-881); their number grows each time,
+//! so that ends, too. A member without a rack is near to all.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use ottla_model::TopicPartition;
 
-use super::{Member, Topics};
+use super::{Member, Racks, Topics, rack_of};
 
 /// What a member says it owned, and in which generation.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -39,6 +41,10 @@ pub(super) fn assign(topics: &Topics, members: &[Member], claims: &[Claim]) -> V
         balance.give(least, partition);
     }
     while balance.improve(&owners) {}
+    let everywhere: Racks = topics.values().flatten().flatten().cloned().collect();
+    if members.iter().filter_map(rack_of).any(|rack| everywhere.contains(rack)) {
+        balance.exchange(&Nearness { topics, members });
+    }
     balance.assigned.into_iter().map(|assigned| assigned.into_iter().collect()).collect()
 }
 
@@ -128,6 +134,12 @@ impl Balance {
         pool.first().expect("pools are made of subscribers").1
     }
 
+    /// Whether a member with as many partitions as this one has now may have one of `topic`.
+    fn may_have(&self, member: usize, topic: &str) -> bool {
+        self.subscribes(member, self.pool_of[topic])
+            && self.assigned[member].len() < self.assigned[self.least(topic)].len() + 2
+    }
+
     fn give(&mut self, member: usize, partition: TopicPartition) {
         let before = self.assigned[member].len();
         self.assigned[member].insert(partition);
@@ -160,5 +172,123 @@ impl Balance {
             }
         }
         moved
+    }
+
+    /// Hands partitions on until no chain of members can be found that leaves more partitions near their member.
+    fn exchange(&mut self, nearness: &Nearness<'_>) {
+        let mut better = true;
+        while std::mem::take(&mut better) {
+            for owner in 0..self.assigned.len() {
+                let far = self.assigned[owner].iter().filter(|partition| !nearness.is_near(owner, partition));
+                // Whom one does not help it does not help if it is like that one.
+                let mut hopeless = BTreeSet::new();
+                for partition in far.cloned().collect::<Vec<_>>() {
+                    let kind = (self.pool_of[&partition.topic], nearness.racks(&partition));
+                    if !hopeless.contains(&kind) {
+                        match self.chain(owner, &partition, nearness) {
+                            Some(chain) => {
+                                self.hand_on(chain);
+                                better = true;
+                            }
+                            None => drop(hopeless.insert(kind)),
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Who hands which partition to whom, the last one first, so that one that is far from its owner gets to a member
+    /// near it, and none gets farther away. Each member that gets one hands on another, up to [`Self::last`].
+    fn chain(&self, owner: usize, far: &TopicPartition, nearness: &Nearness<'_>) -> Option<Vec<Handover>> {
+        let mut reached: BTreeMap<usize, Handover> = BTreeMap::new();
+        let mut queue = VecDeque::from([owner]);
+        while let Some(member) = queue.pop_front() {
+            if member != owner
+                && let Some(last) = self.last(owner, member, nearness)
+            {
+                let mut chain = Vec::from_iter(last);
+                let mut at = member;
+                while at != owner {
+                    let handover = reached.remove(&at)?;
+                    at = handover.from;
+                    chain.push(handover);
+                }
+                return Some(chain);
+            }
+            let offered = match member == owner {
+                true => vec![far],
+                false => self.assigned[member].iter().collect(),
+            };
+            let mut kinds = BTreeSet::new();
+            for partition in offered {
+                let pool = self.pool_of[&partition.topic];
+                if !kinds.insert((pool, nearness.racks(partition))) {
+                    continue;
+                }
+                for &(_, to) in &self.pools[pool] {
+                    if to != owner
+                        && !reached.contains_key(&to)
+                        && nearness.is_near(to, partition)
+                        && self.may_have(to, &partition.topic)
+                    {
+                        reached.insert(to, Handover { from: member, partition: partition.clone(), to });
+                        queue.push_back(to);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// How a chain from `owner` may end with `member`: with the one more partition that the owner had, handed on to
+    /// nobody, or with one that the owner is no farther from.
+    fn last(&self, owner: usize, member: usize, nearness: &Nearness<'_>) -> Option<Option<Handover>> {
+        let pools = &self.pools_of_member[owner];
+        let alike = pools.len() == 1 && *pools == self.pools_of_member[member];
+        if alike && self.assigned[owner].len() > self.assigned[member].len() {
+            return Some(None);
+        }
+        let mut back = self.assigned[member].iter().filter(|back| {
+            (nearness.is_near(owner, back) || !nearness.is_near(member, back))
+                && self.may_have(owner, &back.topic)
+        });
+        let partition = back.next()?.clone();
+        Some(Some(Handover { from: member, partition, to: owner }))
+    }
+
+    fn hand_on(&mut self, chain: Vec<Handover>) {
+        for Handover { from, partition, to } in chain {
+            let before = (self.assigned[from].len(), self.assigned[to].len());
+            self.assigned[from].remove(&partition);
+            self.assigned[to].insert(partition);
+            self.recount(from, before.0);
+            self.recount(to, before.1);
+        }
+    }
+}
+
+/// One partition from one member to another.
+#[derive(Clone)]
+struct Handover {
+    from: usize,
+    partition: TopicPartition,
+    to: usize,
+}
+
+/// Who has a replica in the own rack.
+struct Nearness<'a> {
+    topics: &'a Topics,
+    members: &'a [Member],
+}
+
+impl<'a> Nearness<'a> {
+    fn racks(&self, partition: &TopicPartition) -> &'a Racks {
+        &self.topics[&partition.topic][partition.partition as usize]
+    }
+
+    /// Whether the member has no rack, or one of the partition's.
+    fn is_near(&self, member: usize, partition: &TopicPartition) -> bool {
+        rack_of(&self.members[member]).is_none_or(|rack| self.racks(partition).contains(rack))
     }
 }

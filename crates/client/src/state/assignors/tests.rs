@@ -19,6 +19,11 @@ fn member(id: &str, topics: &[&str]) -> Member {
     Member { member_id: id.into(), group_instance_id: None, subscription }
 }
 
+/// Racks a, b and c, one for each bit.
+fn in_racks(bits: u8) -> Racks {
+    (0..3).filter(|bit| bits & 1 << bit != 0).map(|bit| ["a", "b", "c"][bit].into()).collect()
+}
+
 fn shown(assigned: &[Vec<TopicPartition>]) -> Vec<String> {
     assigned
         .iter()
@@ -33,9 +38,10 @@ fn range_gives_consecutive_partitions_of_each_topic() {
     assert_eq!(shown(&assigned), ["t-2 u-2", "t-0 t-1 u-0 u-1"]);
 }
 
-/// What the Java classes gave to groups with and without racks, alike and not.
+/// What the Java classes gave to groups with and without racks, alike and not. Of the sticky assignor it is how many
+/// partitions are read outside the racks of their replicas by members that have one: no more than in Java.
 #[test]
-fn range_and_round_robin_are_those_of_the_java_client() {
+fn assignments_are_those_of_the_java_client() {
     let list = |text: &str| -> Vec<Arc<str>> {
         let inner = text.trim_matches(['[', ']']);
         inner.split(',').filter(|part| !part.is_empty()).map(Arc::from).collect()
@@ -60,6 +66,34 @@ fn range_and_round_robin_are_those_of_the_java_client() {
                 member.subscription.rack = some(rack);
                 members.push(member);
             }
+            ["sticky", ref theirs @ ..] => {
+                let everywhere: Racks = topics.values().flatten().flatten().cloned().collect();
+                if !members.iter().filter_map(rack_of).any(|rack| everywhere.contains(rack)) {
+                    continue;
+                }
+                let far = |(member, partition): &(&Member, TopicPartition)| {
+                    let racks = &topics[&partition.topic][partition.partition as usize];
+                    rack_of(member).is_some_and(|rack| !racks.contains(rack))
+                };
+                let assigned = Assignor::Sticky.assign(&topics, &members);
+                let ours = members.iter().zip(assigned);
+                let ours = ours.flat_map(|(member, all)| all.into_iter().map(move |of| (member, of)));
+                let theirs = theirs.iter().flat_map(|given| {
+                    let (id, partitions) = given.split_once('=').unwrap();
+                    let member = members.iter().find(|member| *member.member_id == *id).unwrap();
+                    let partitions = partitions.split(',').filter(|partition| !partition.is_empty());
+                    partitions.map(move |partition| {
+                        let (topic, index) = partition.split_once('-').unwrap();
+                        (member, TopicPartition::new(topic, index.parse().unwrap()))
+                    })
+                });
+                let (ours, theirs) = (ours.filter(far).count(), theirs.filter(far).count());
+                assert!(
+                    ours <= theirs,
+                    "{ours} of {topics:?} are read from afar by {members:?}, not {theirs}"
+                );
+                compared += 1;
+            }
             [assignor, ..] => {
                 let assigned = Assignor::from_name(assignor).unwrap().assign(&topics, &members);
                 let shown = members.iter().zip(assigned).map(|(member, mut assigned)| {
@@ -75,7 +109,8 @@ fn range_and_round_robin_are_those_of_the_java_client() {
             [] => unreachable!("split gives at least one part"),
         }
     }
-    assert_eq!(compared, 300);
+    // All of range and round-robin, and 97 groups in which racks count.
+    assert_eq!(compared, 397);
 }
 
 #[test]
@@ -162,15 +197,17 @@ proptest! {
     /// assignors nobody has two more than another subscriber of one of them, and a second round moves nothing.
     #[test]
     fn every_group_is_assigned_whole(
-        counts in proptest::collection::vec(0..9usize, 1..5),
+        racks in proptest::collection::vec(proptest::collection::vec(0..8u8, 0..9), 1..5),
+        racks_of_members in proptest::collection::vec(0..4u8, 7),
         subscriptions in proptest::collection::vec(proptest::collection::vec(any::<bool>(), 5), 1..7),
         owned in proptest::collection::vec((0..7usize, 0..5usize, 0..9i32, 0..3i32), 0..20),
     ) {
         let names: Vec<Arc<str>> = (0..5).map(|topic| format!("t{topic}").into()).collect();
         let topics: Topics =
-            names.iter().cloned().zip(counts.iter().map(|count| vec![Racks::new(); *count])).collect();
+            names.iter().cloned().zip(racks.iter().map(|of| of.iter().map(|bits| in_racks(*bits)).collect())).collect();
         let mut members: Vec<Member> = subscriptions.iter().enumerate().map(|(id, subscribed)| {
             let mut member = member(&format!("m{id}"), &[]);
+            member.subscription.rack = in_racks(1 << racks_of_members[id]).first().map(|rack| (&**rack).into());
             member.subscription.topics =
                 names.iter().zip(subscribed).filter(|(_, on)| **on).map(|(name, _)| name.clone()).collect();
             member
