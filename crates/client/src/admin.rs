@@ -33,7 +33,7 @@ pub use groups::{CommittedOffset, GroupDescription, GroupListing, GroupMember};
 pub use offsets::FoundOffset;
 pub use ottla_model::ConfigResourceType;
 pub use quotas::{QuotaEntity, QuotaMatch};
-pub use reassignments::{ElectionType, OngoingReassignment};
+pub use reassignments::{ElectionType, OngoingReassignment, ReplicationFactorChange};
 pub use topics::NewTopic;
 pub use transactions::{ActiveProducer, TransactionDescription, TransactionFilter, TransactionListing};
 

@@ -1,12 +1,14 @@
 //! The cluster itself: its brokers, its quorum, the directories of its brokers.
 
+use std::collections::BTreeMap;
+
 use ottla_model::{NodeId, Uuid};
 use ottla_protocol::api::add_raft_voter::{AddRaftVoterRequest, AddRaftVoterResponse, Listener};
 use ottla_protocol::api::describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
 use ottla_protocol::api::describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 use ottla_protocol::api::describe_quorum::{
     DescribeQuorumRequest, DescribeQuorumRequestPartitionData, DescribeQuorumRequestTopicData,
-    DescribeQuorumResponse, DescribeQuorumResponsePartitionData,
+    DescribeQuorumResponse, DescribeQuorumResponsePartitionData, Listener as QuorumListener,
 };
 use ottla_protocol::api::remove_raft_voter::{RemoveRaftVoterRequest, RemoveRaftVoterResponse};
 use ottla_protocol::api::unregister_broker::{UnregisterBrokerRequest, UnregisterBrokerResponse};
@@ -45,6 +47,25 @@ impl Admin {
 
     /// Voters and observers of the metadata quorum.
     pub async fn describe_quorum(&self) -> Result<QuorumDescription> {
+        let answer = self.ask_quorum().await?;
+        answer.topics.into_iter().flat_map(|topic| topic.partitions).next().map_or_else(missing, Ok)
+    }
+
+    /// Where the nodes of the metadata quorum listen for it, as far as it is known.
+    pub async fn describe_quorum_endpoints(&self) -> Result<BTreeMap<NodeId, Vec<VoterEndpoint>>> {
+        let endpoints = |listeners: Vec<QuorumListener>| {
+            let endpoint = |listener: QuorumListener| VoterEndpoint {
+                listener: listener.name.as_str().to_owned(),
+                host: listener.host.as_str().to_owned(),
+                port: listener.port,
+            };
+            listeners.into_iter().map(endpoint).collect()
+        };
+        let nodes = self.ask_quorum().await?.nodes;
+        Ok(nodes.into_iter().map(|node| (NodeId(node.node_id), endpoints(node.listeners))).collect())
+    }
+
+    async fn ask_quorum(&self) -> Result<DescribeQuorumResponse> {
         let partition = DescribeQuorumRequestPartitionData { partition_index: 0 };
         let topic = DescribeQuorumRequestTopicData {
             topic_name: "__cluster_metadata".into(),
@@ -55,9 +76,7 @@ impl Admin {
             let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
             partition.map_or_else(missing, |partition| checked(partition.error_code))
         };
-        let request = DescribeQuorumRequest { topics: vec![topic] };
-        let answer = self.ask(Target::Controller, request, check).await?;
-        answer.topics.into_iter().flat_map(|topic| topic.partitions).next().map_or_else(missing, Ok)
+        self.ask(Target::Controller, DescribeQuorumRequest { topics: vec![topic] }, check).await
     }
 
     /// The directories of a broker.

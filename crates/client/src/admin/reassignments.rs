@@ -39,12 +39,21 @@ pub enum ElectionType {
     Unclean = 1,
 }
 
+/// Whether a move may leave a partition with more or fewer replicas than it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplicationFactorChange {
+    Allowed,
+    /// INVALID_REPLICATION_FACTOR where it would. Brokers before 4.1 do not know of it and allow it.
+    Refused,
+}
+
 impl Admin {
     /// Moves partitions to other replicas; `None` takes back a move under way (NO_REASSIGNMENT_IN_PROGRESS if there is
     /// none). Moves are begun when this returns, see [`Self::list_partition_reassignments`].
     pub async fn alter_partition_reassignments(
         &self,
         changes: &BTreeMap<Partition, Option<Vec<NodeId>>>,
+        replication_factor: ReplicationFactorChange,
     ) -> Result<PartitionResults> {
         let topics = by_topic(changes.keys()).into_iter().map(|(name, partitions)| ReassignableTopic {
             name: name.into(),
@@ -60,7 +69,7 @@ impl Admin {
         });
         let request = AlterPartitionReassignmentsRequest {
             timeout_ms: self.timeout_ms(),
-            allow_replication_factor_change: true,
+            allow_replication_factor_change: replication_factor == ReplicationFactorChange::Allowed,
             topics: topics.collect(),
         };
         let check = |answer: &AlterPartitionReassignmentsResponse| {

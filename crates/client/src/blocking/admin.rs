@@ -65,7 +65,7 @@ calls! {
     delete_group(id: &str) -> Result<()>;
     list_offsets(partitions: &[Partition], spec: OffsetSpec) -> Result<BTreeMap<Partition, FoundOffset>>;
     delete_records(topic: &str, partition: i32, before: i64) -> Result<Offset>;
-    alter_partition_reassignments(changes: &BTreeMap<Partition, Option<Vec<NodeId>>>) -> Result<PartitionResults>;
+    alter_partition_reassignments(changes: &BTreeMap<Partition, Option<Vec<NodeId>>>, replication_factor: ReplicationFactorChange) -> Result<PartitionResults>;
     list_partition_reassignments(partitions: Option<&[Partition]>) -> Result<BTreeMap<Partition, OngoingReassignment>>;
     elect_leaders(kind: ElectionType, partitions: Option<&[Partition]>) -> Result<PartitionResults>;
     alter_replica_log_dirs(broker: NodeId, paths: &BTreeMap<Partition, String>) -> Result<PartitionResults>;
@@ -78,6 +78,7 @@ calls! {
     update_features(updates: &[FeatureUpdate], validate_only: bool) -> Result<()>;
     describe_cluster() -> Result<ClusterDescription>;
     describe_quorum() -> Result<QuorumDescription>;
+    describe_quorum_endpoints() -> Result<BTreeMap<NodeId, Vec<VoterEndpoint>>>;
     describe_log_dirs(broker: NodeId) -> Result<Vec<LogDir>>;
     add_raft_voter(id: NodeId, directory: Uuid, endpoints: &[VoterEndpoint]) -> Result<()>;
     remove_raft_voter(id: NodeId, directory: Uuid) -> Result<()>;

@@ -173,8 +173,10 @@ fn partitions_are_moved_and_led_by_whom_they_should() {
 
     let change = |replicas: Option<Vec<i32>>| {
         let replicas = replicas.map(|ids| ids.into_iter().map(NodeId).collect());
-        let results =
-            block_on(admin.alter_partition_reassignments(&BTreeMap::from([(first.clone(), replicas)])));
+        let results = block_on(admin.alter_partition_reassignments(
+            &BTreeMap::from([(first.clone(), replicas)]),
+            ReplicationFactorChange::Allowed,
+        ));
         code(results.unwrap().remove(&first).unwrap())
     };
     assert_eq!(change(Some(vec![1])), None);
