@@ -2,8 +2,8 @@
 //!
 //! Plans are files in the form that Apache's kafka-reassign-partitions reads and writes.
 
-mod plan;
-mod throttle;
+pub mod plan;
+pub mod throttle;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ottla_client::Admin;
-use ottla_client::admin::PartitionResults;
+use ottla_client::admin::{PartitionResults, ReplicationFactorChange};
 use ottla_client::metadata::Metadata;
 use ottla_model::NodeId;
 use serde_json::Value;
@@ -176,7 +176,11 @@ async fn begin(admin: &Admin, plan: &Plan, format: Format) -> Result<()> {
     let moves = plan
         .moves()
         .map(|(place, replicas)| (place.clone(), Some(replicas.iter().map(|id| NodeId(*id)).collect())));
-    tell(admin.alter_partition_reassignments(&moves.collect()).await?, "moving", format)
+    tell(
+        admin.alter_partition_reassignments(&moves.collect(), ReplicationFactorChange::Allowed).await?,
+        "moving",
+        format,
+    )
 }
 
 fn tell(results: PartitionResults, done: &str, format: Format) -> Result<()> {
@@ -228,5 +232,9 @@ async fn cancel(admin: &Admin, topics: &[Partitions], consent: &Consent, format:
     }
     consent.ask(&format!("take back the moves of {} partitions", partitions.len()))?;
     let changes = partitions.into_iter().map(|place| (place, None)).collect();
-    tell(admin.alter_partition_reassignments(&changes).await?, "cancelled", format)
+    tell(
+        admin.alter_partition_reassignments(&changes, ReplicationFactorChange::Allowed).await?,
+        "cancelled",
+        format,
+    )
 }

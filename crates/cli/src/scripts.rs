@@ -3,12 +3,15 @@
 //! A script is chosen by the name that the binary is called by (a link `kafka-topics` or `kafka-topics.sh`), or by its
 //! first argument (`ottla kafka-topics …`). One file per script; what Apache's tools print is what they print.
 
+mod configs;
 mod console;
 mod consumer_groups;
 mod get_offsets;
 mod java;
+mod metadata_quorum;
 mod options;
 mod pattern;
+mod reassign_partitions;
 mod session;
 mod storage;
 mod table;
@@ -74,6 +77,22 @@ const SCRIPTS: &[Script] = &[
         complaint: "Error occurred: ",
         run: get_offsets::run,
     },
+    Script {
+        name: "kafka-configs",
+        about: CONFIGS,
+        bare: CONFIGS,
+        options: configs::OPTIONS,
+        complaint: "",
+        run: configs::run,
+    },
+    Script {
+        name: "kafka-reassign-partitions",
+        about: REASSIGN,
+        bare: REASSIGN,
+        options: reassign_partitions::OPTIONS,
+        complaint: "",
+        run: reassign_partitions::run,
+    },
 ];
 
 const GROUPS: &str = "This tool helps to list all consumer groups, describe a consumer group, delete consumer group \
@@ -81,6 +100,9 @@ const GROUPS: &str = "This tool helps to list all consumer groups, describe a co
 
 const PRODUCER: &str = "This tool helps to read data from standard input and publish it to Kafka.";
 const CONSUMER: &str = "This tool helps to read data from Kafka topics and outputs it to standard output.";
+const CONFIGS: &str = "This tool helps to manipulate and describe entity config for a topic, client, user, broker, \
+                       ip, client-metrics or group";
+const REASSIGN: &str = "This tool helps to move topic partitions between replicas.";
 const OFFSETS: &str = "An interactive shell for getting topic-partition offsets.";
 
 /// What every script takes.
@@ -106,8 +128,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
 
 fn script(name: &str, arguments: &[String]) -> Option<ExitCode> {
     let name = name.strip_suffix(".sh").unwrap_or(name);
-    if name == "kafka-storage" {
-        return Some(ended(storage::run(arguments), ""));
+    match name {
+        "kafka-storage" => return Some(ended(storage::run(arguments), "")),
+        "kafka-metadata-quorum" => return Some(ended(metadata_quorum::run(arguments), "")),
+        _ => {}
     }
     let script = SCRIPTS.iter().find(|script| script.name == name)?;
     Some(script.run(arguments))

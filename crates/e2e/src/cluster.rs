@@ -47,6 +47,12 @@ impl Shape {
             disk: Disk::Plain,
         }
     }
+
+    /// Three nodes of a brand, on which no fetch brings all that a replica lacks: a throttle holds a move whatever its
+    /// first fetch brought.
+    pub fn slow_trio(brand: Brand, voters: Voters) -> Shape {
+        Shape { voters, extra: "replica.fetch.max.bytes=16384\n".into(), ..Shape::of(&[brand; 3]) }
+    }
 }
 
 /// Intervals short enough for faults to matter within seconds.

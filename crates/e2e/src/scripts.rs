@@ -21,10 +21,14 @@ const SCRIPTS: &[&str] = &[
     "kafka-console-producer",
     "kafka-console-consumer",
     "kafka-get-offsets",
+    "kafka-configs",
+    "kafka-metadata-quorum",
+    "kafka-reassign-partitions",
 ];
 
-/// Formatters that `ottla` lacks.
-const FOREIGN: &[&str] = &["OffsetsMessageFormatter", "GroupMetadataMessageFormatter"];
+/// What `ottla` lacks: formatters, and the way to controllers past brokers.
+const FOREIGN: &[&str] =
+    &["OffsetsMessageFormatter", "GroupMetadataMessageFormatter", "--bootstrap-controller"];
 
 /// Whether `ottla` knows a call; a scenario's others are Apache's on both sides.
 pub fn knows(script: &str, arguments: &[String]) -> bool {
@@ -68,7 +72,7 @@ pub fn messages(stderr: &str, stdout: &str) -> String {
     });
     let mut kept: Vec<String> = Vec::new();
     for line in stderr.lines() {
-        if line.starts_with("Option ") && line.ends_with("Description") {
+        if line.starts_with("Option ") && line.trim_end().ends_with("Description") {
             break;
         }
         let line = exception.replace(line, "").trim().to_owned();

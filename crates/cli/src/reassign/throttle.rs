@@ -9,6 +9,7 @@ use ottla_client::admin::{ConfigChange, ConfigResourceType, OngoingReassignment,
 use super::plan::Plan;
 
 const RATES: [&str; 2] = ["leader.replication.throttled.rate", "follower.replication.throttled.rate"];
+const RATE_BETWEEN_DIRECTORIES: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
 const REPLICAS: [&str; 2] =
     ["leader.replication.throttled.replicas", "follower.replication.throttled.replicas"];
 
@@ -17,8 +18,8 @@ pub type Moves = BTreeMap<Partition, Move>;
 
 /// A partition on its way.
 pub struct Move {
-    from: Vec<i32>,
-    to: Vec<i32>,
+    pub from: Vec<i32>,
+    pub to: Vec<i32>,
 }
 
 /// The moves from one plan to another.
@@ -55,7 +56,7 @@ pub async fn set(admin: &Admin, moves: &Moves, rate: u64) -> Result<()> {
             let replicas = of_topic().flat_map(|((_, partition), moved)| {
                 ids(moved).iter().map(move |id| format!("{partition}:{id}"))
             });
-            ConfigChange::Set(replicas.collect::<Vec<_>>().join(","))
+            ConfigChange::Set(replicas.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(","))
         };
         let changes = [list(|moved| &moved.from), list(|moved| &moved.to)];
         let changes: Vec<_> = REPLICAS.map(str::to_owned).into_iter().zip(changes).collect();
@@ -70,21 +71,42 @@ pub async fn set(admin: &Admin, moves: &Moves, rate: u64) -> Result<()> {
     Ok(())
 }
 
-/// Lifts the limits of these topics, and the rates of all brokers.
-pub async fn lift(admin: &Admin, topics: &BTreeSet<String>) -> Result<()> {
-    let brokers: Vec<String> = admin.metadata().await?.brokers.keys().map(|id| id.0.to_string()).collect();
-    let topics = topics.iter().map(|topic| (ConfigResourceType::Topic, topic.as_str(), REPLICAS));
-    let brokers = brokers.iter().map(|broker| (ConfigResourceType::Broker, broker.as_str(), RATES));
-    for (kind, name, configs) in topics.chain(brokers) {
-        let resource = resource(kind, name);
-        let own = admin.describe_configs(&resource).await?;
-        let own = own.iter().filter(|config| config.is_own(kind) && configs.contains(&config.name.as_str()));
-        let changes: Vec<_> = own.map(|config| (config.name.clone(), ConfigChange::Delete)).collect();
-        if !changes.is_empty() {
-            admin.alter_configs(&resource, &changes).await?;
-        }
+/// Limits moves between directories of these brokers.
+pub async fn set_between_directories(admin: &Admin, brokers: &BTreeSet<i32>, rate: u64) -> Result<()> {
+    for broker in brokers {
+        let change = (RATE_BETWEEN_DIRECTORIES.to_owned(), ConfigChange::Set(rate.to_string()));
+        admin.alter_configs(&resource(ConfigResourceType::Broker, &broker.to_string()), &[change]).await?;
     }
     Ok(())
+}
+
+/// Lifts the limits of these topics, and the rates of all brokers.
+pub async fn lift(admin: &Admin, topics: &BTreeSet<String>) -> Result<()> {
+    let brokers = admin.metadata().await?.brokers.keys().map(|id| id.0).collect();
+    lift_topics(admin, topics).await?;
+    lift_brokers(admin, &brokers).await
+}
+
+/// Lifts the rates of these brokers.
+pub async fn lift_brokers(admin: &Admin, brokers: &BTreeSet<i32>) -> Result<()> {
+    for broker in brokers {
+        let configs = [RATES[0], RATES[1], RATE_BETWEEN_DIRECTORIES];
+        clear(admin, resource(ConfigResourceType::Broker, &broker.to_string()), &configs).await?;
+    }
+    Ok(())
+}
+
+/// Forgets which replicas of these topics were limited.
+pub async fn lift_topics(admin: &Admin, topics: &BTreeSet<String>) -> Result<()> {
+    for topic in topics {
+        clear(admin, resource(ConfigResourceType::Topic, topic), &REPLICAS).await?;
+    }
+    Ok(())
+}
+
+async fn clear(admin: &Admin, resource: Resource, configs: &[&str]) -> Result<()> {
+    let changes: Vec<_> = configs.iter().map(|name| ((*name).to_owned(), ConfigChange::Delete)).collect();
+    Ok(admin.alter_configs(&resource, &changes).await?)
 }
 
 fn resource(kind: ConfigResourceType, name: &str) -> Resource {

@@ -33,10 +33,7 @@ fn print(options: &Options) -> Result<(), String> {
         Some(patterns) => patterns.split(',').map(Filter::parse).collect::<Result<Vec<_>, _>>()?,
         None => vec![Filter::of(options.value("topic")?, options.value("partitions")?)?],
     };
-    let session = Session::open(options).map_err(|exit| match exit {
-        Exit::Failed(message) | Exit::Usage(message) => message,
-        Exit::Status(_) => String::new(),
-    })?;
+    let session = Session::open(options).map_err(Exit::message)?;
     let message = |error| java::message(&error);
     let excluded = options.has("exclude-internal-topics");
     let topics = session.topics().map_err(message)?;

@@ -53,6 +53,18 @@ fn text(code: ErrorCode) -> String {
     text.to_owned()
 }
 
+/// A number as `Double.toString` prints it.
+pub fn double(value: f64) -> String {
+    if value == 0.0 || (1e-3..1e7).contains(&value.abs()) {
+        return format!("{value:?}");
+    }
+    let text = format!("{value:E}");
+    match text.split_once('E') {
+        Some((digits, exponent)) if !digits.contains('.') => format!("{digits}.0E{exponent}"),
+        _ => text,
+    }
+}
+
 /// Puts keys into the order in which Java's `HashMap`, made for that many, gives them.
 pub fn hash_order<T>(mut items: Vec<T>, key: impl Fn(&T) -> &str) -> Vec<T> {
     let mut buckets = items.len().max(1).next_power_of_two();
@@ -77,6 +89,12 @@ mod tests {
         // As Apache Kafka 4.3.1 lists these topics.
         let topics = vec!["t-assign", "t-plain", "t-wide", "t.dots_under"];
         assert_eq!(hash_order(topics, |topic| topic), ["t-plain", "t-assign", "t.dots_under", "t-wide"]);
+    }
+
+    #[test]
+    fn javas_doubles() {
+        let printed = [0.0, 1000.0, 0.25, 1e7, 1_234_567_890.0, 1e-4].map(double);
+        assert_eq!(printed, ["0.0", "1000.0", "0.25", "1.0E7", "1.23456789E9", "1.0E-4"]);
     }
 
     #[test]

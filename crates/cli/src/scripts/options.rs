@@ -15,6 +15,16 @@ pub enum Exit {
     Status(u8),
 }
 
+impl Exit {
+    /// What is still to be said.
+    pub fn message(self) -> String {
+        match self {
+            Self::Usage(message) | Self::Failed(message) => message,
+            Self::Status(_) => String::new(),
+        }
+    }
+}
+
 pub type Outcome<T = ()> = Result<T, Exit>;
 
 impl From<String> for Exit {
@@ -80,12 +90,13 @@ impl Opt {
 #[derive(Debug, Default)]
 pub struct Options {
     found: Vec<(&'static str, Option<String>)>,
+    line: String,
 }
 
 impl Options {
     /// Reads a command line; words that belong to no option are passed over, as Apache's tools do.
     pub fn parse(table: &Table, arguments: &[String]) -> Result<Self, String> {
-        let mut options = Self::default();
+        let mut options = Self { found: Vec::new(), line: arguments.join(" ") };
         let mut rest = arguments.iter().peekable();
         while let Some(word) = rest.next() {
             let Some(name) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else { continue };
@@ -116,6 +127,16 @@ impl Options {
 
     pub fn has(&self, name: &str) -> bool {
         self.found.iter().any(|(found, _)| *found == name)
+    }
+
+    /// The words that were read.
+    pub fn line(&self) -> &str {
+        &self.line
+    }
+
+    /// All options with their values, in order.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, Option<&str>)> {
+        self.found.iter().map(|(name, value)| (*name, value.as_deref()))
     }
 
     /// All values of an option, in order.

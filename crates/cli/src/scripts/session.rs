@@ -20,7 +20,12 @@ pub struct Session {
 impl Session {
     /// Connects when something is asked.
     pub fn open(options: &Options) -> Outcome<Self> {
-        let config = config(options.value("bootstrap-server")?, file(options)?)?;
+        Self::at(options.value("bootstrap-server")?, file(options)?)
+    }
+
+    /// The same with the servers to begin with and the settings of the client.
+    pub fn at(bootstrap: Option<&str>, settings: Vec<(String, String)>) -> Outcome<Self> {
+        let config = config(bootstrap, settings)?;
         let admin = Admin::new(&config).map_err(|error| Exit::Failed(error.to_string()))?;
         Ok(Self { admin })
     }

@@ -24,16 +24,7 @@ enum Command {
 }
 
 pub fn run(words: &[String]) -> Outcome {
-    let name = "kafka-storage".to_owned();
-    let arguments = match Arguments::try_parse_from(std::iter::once(&name).chain(words)) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Wrong use is 1 and not 2, as of Apache's tool.
-            let status = u8::from(error.use_stderr());
-            let _ = error.print();
-            return Err(Exit::Status(status));
-        }
-    };
+    let arguments: Arguments = parsed("kafka-storage", words)?;
     let names_config = |word: &String| word.starts_with("--config") || word.starts_with("-c");
     if !matches!(arguments.command, Command::RandomUuid) && !words.iter().any(names_config) {
         return Err(Exit::Failed("kafka-storage: error: argument --config/-c is required".into()));
@@ -47,4 +38,13 @@ pub fn run(words: &[String]) -> Outcome {
         }
     };
     outcome.map_err(|error| Exit::Failed(format!("{error:#}")))
+}
+
+/// Reads the words of a script with subcommands. Wrong use is 1 and not 2, as of Apache's tools.
+pub fn parsed<A: Parser>(name: &str, words: &[String]) -> Outcome<A> {
+    A::try_parse_from(std::iter::once(name).chain(words.iter().map(String::as_str))).map_err(|error| {
+        let status = u8::from(error.use_stderr());
+        let _ = error.print();
+        Exit::Status(status)
+    })
 }

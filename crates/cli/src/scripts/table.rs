@@ -14,6 +14,14 @@ pub fn line<S: AsRef<str>>(cells: &[S], widths: &[usize]) -> String {
     text
 }
 
+/// Rows whose cells are as wide as their column's widest, each with a tab behind it.
+pub fn tabbed<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let widths: Vec<_> = (0..N).map(|at| width(0, rows.iter().map(|row| row[at].as_str()))).collect();
+    let filled =
+        |row: &[String; N]| row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}\t")).collect();
+    rows.iter().map(filled).collect()
+}
+
 /// The widest of some texts, and at least `least`.
 pub fn width<'a>(least: usize, texts: impl Iterator<Item = &'a str>) -> usize {
     texts.map(|text| text.chars().count()).max().unwrap_or(0).max(least)

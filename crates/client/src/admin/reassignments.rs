@@ -42,6 +42,7 @@ pub enum ElectionType {
 /// Whether a move may leave a partition with more or fewer replicas than it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplicationFactorChange {
+    /// The plan says how many there are.
     Allowed,
     /// INVALID_REPLICATION_FACTOR where it would. Brokers before 4.1 do not know of it and allow it.
     Refused,

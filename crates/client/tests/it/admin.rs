@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ottla_client::admin::{
     Admin, CommittedOffset, ConfigChange, ConfigResourceType, ElectionType, FeatureUpdate, NewTopic,
-    OffsetSpec, QuotaEntity, QuotaMatch, Resource, UpgradeType,
+    OffsetSpec, QuotaEntity, QuotaMatch, ReplicationFactorChange, Resource, UpgradeType,
 };
 use ottla_client::blocking::block_on;
 use ottla_client::model::{ErrorCode, Millis, NodeId, Offset, Uuid};

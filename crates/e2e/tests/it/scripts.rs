@@ -5,6 +5,8 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use ottla_e2e::cluster::{Cluster, Shape, Voters};
+use ottla_e2e::node::Brand;
 use ottla_e2e::{mask, scenario, scripts, tools, world};
 
 use crate::Named;
@@ -17,6 +19,10 @@ pub const TESTS: &[Named] = &[
     ("console", || compare("console")),
     ("console_use", || compare("scripts-console")),
     ("offsets", || compare("scripts-offsets")),
+    ("configs", || compare("configs")),
+    ("quorum", || compare("scripts-quorum")),
+    ("reassign", reassign),
+    ("configs_use", || compare("scripts-configs")),
     ("storage", storage),
 ];
 
@@ -24,6 +30,15 @@ pub const TESTS: &[Named] = &[
 fn compare(name: &str) -> Result<()> {
     let [judge, candidate, second] = world::scripts()?;
     scenario::compare_scripts(name, &*judge, [&*candidate, &*second])
+}
+
+/// Moves and voters on three nodes of each side.
+fn reassign() -> Result<()> {
+    let start = |brand| Cluster::start(&Shape::slow_trio(brand, Voters::Dynamic));
+    let (mut judge, mut candidate, mut second) =
+        (start(Brand::Apache)?, start(Brand::candidate())?, start(Brand::Apache)?);
+    let outcome = scenario::compare_scripts("scripts-reassign", &mut judge, [&mut candidate, &mut second]);
+    candidate.explained(outcome)
 }
 
 /// kafka-storage of 4.4.0 and ours on directories of their own: what is printed and the exit code.

@@ -38,11 +38,8 @@ fn dump() -> Result<()> {
 
 /// Three nodes of the candidate beside three of the judge.
 fn compare_clusters(name: &str, voters: Voters) -> Result<()> {
-    // No fetch brings all that a replica lacks: a throttle holds it whatever its first fetch brought.
-    let extra = String::from("replica.fetch.max.bytes=16384\n");
-    let shape = |brand| Shape { voters, extra: extra.clone(), ..Shape::of(&[brand; 3]) };
-    let mut judge = Cluster::start(&shape(Brand::Apache))?;
-    let mut candidate = Cluster::start(&shape(Brand::candidate()))?;
+    let mut judge = Cluster::start(&Shape::slow_trio(Brand::Apache, voters))?;
+    let mut candidate = Cluster::start(&Shape::slow_trio(Brand::candidate(), voters))?;
     let outcome = scenario::compare(name, &mut judge, &mut candidate);
     candidate.explained(outcome)
 }
