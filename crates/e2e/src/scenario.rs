@@ -273,7 +273,7 @@ fn masked(step: &Step, outcome: Outcome, side: &Side<'_>, took: Duration) -> Don
     let mut texts = [outcome.stdout, outcome.stderr].map(|text| {
         let text = mask::normalised(&text, &side.masks);
         let text = if step.numbers { mask::without_numbers(&text) } else { text };
-        let mut lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !noise(line)).collect();
+        let mut lines: Vec<&str> = text.lines().filter(|line| !noise(line)).collect();
         if step.sort {
             lines.sort_unstable();
         }

@@ -272,8 +272,10 @@ fn members(id: &str, group: &Group, verbose: bool) -> Done {
         lines.iter_mut().for_each(|cells| drop(cells.remove(2)));
     }
     println!();
+    // Without more columns a blank stands where they would begin.
+    let end = if verbose { "" } else { " " };
     for cells in lines {
-        println!("{}", table::line(&cells, &widths));
+        println!("{}{end}", table::line(&cells, &widths));
     }
     Ok(())
 }

@@ -126,7 +126,7 @@ pub fn begin(admin: &Admin, mut pending: BTreeMap<Replica, String>, timeout_ms: 
             )
             .into());
         }
-        // tidy: a replica that moves to its broker is there later, and nobody tells when.
+        // tidy: thread::sleep, as nobody tells when a replica that moves to its broker is there.
         std::thread::sleep(AGAIN);
     }
     Ok(())
