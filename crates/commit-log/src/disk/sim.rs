@@ -62,6 +62,7 @@ struct State {
     fail_sync: Option<u64>,
     fail_write: Option<u64>,
     full_at: Option<u64>,
+    sick_dir: Option<PathBuf>,
     clock_ms: i64,
 }
 
@@ -120,6 +121,11 @@ impl SimDisk {
         }
     }
 
+    /// Everything in `dir` fails from now on, to be read or written: one disk of several.
+    pub fn fail_dir(&self, dir: &Path) {
+        self.state.lock().sick_dir = Some(dir.to_owned());
+    }
+
     /// Whether an operation was refused because of [`SimFault::StopAt`].
     pub fn stopped(&self) -> bool {
         let state = self.state.lock();
@@ -130,6 +136,7 @@ impl SimDisk {
     pub fn heal(&self) {
         let mut state = self.state.lock();
         (state.stop_at, state.fail_sync, state.fail_write, state.full_at) = (None, None, None, None);
+        state.sick_dir = None;
     }
 
     /// The disk as the next process finds it. This one stays as it is.
@@ -170,8 +177,16 @@ impl SimDisk {
 
 impl State {
     /// Counts one operation that changes the disk; fails from the armed stop on.
-    fn operate(&mut self) -> io::Result<()> {
+    fn check_health(&self, path: &Path) -> io::Result<()> {
+        match &self.sick_dir {
+            Some(dir) if path.starts_with(dir) => Err(io::Error::other("injected error of a directory")),
+            _ => Ok(()),
+        }
+    }
+
+    fn operate(&mut self, path: &Path) -> io::Result<()> {
         self.operations += 1;
+        self.check_health(path)?;
         match self.stop_at {
             Some(stop_at) if self.operations > stop_at => Err(io::Error::other("the machine has stopped")),
             _ => Ok(()),
@@ -266,9 +281,10 @@ fn apply(data: &mut Vec<u8>, change: &Change) {
 impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.state.lock();
+        state.check_health(path)?;
         let id = match (state.file_id(path), mode) {
             (Ok(id), OpenMode::CreateEmpty) => {
-                state.operate()?;
+                state.operate(path)?;
                 let clock_ms = state.clock_ms;
                 let inode = state.inodes.get_mut(&id).expect("a name has its inode");
                 inode.data.clear();
@@ -280,7 +296,7 @@ impl Disk for SimDisk {
             (Err(error), OpenMode::Create | OpenMode::CreateEmpty)
                 if error.kind() == io::ErrorKind::NotFound =>
             {
-                state.operate()?;
+                state.operate(path)?;
                 if !path.parent().is_some_and(|dir| state.names.get(dir) == Some(&Node::Dir)) {
                     return Err(error);
                 }
@@ -293,11 +309,12 @@ impl Disk for SimDisk {
             }
             (Err(error), _) => return Err(error),
         };
-        Ok(Arc::new(SimFile { id, state: self.state.clone() }))
+        Ok(Arc::new(SimFile { id, path: path.to_owned(), state: self.state.clone() }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         let state = self.state.lock();
+        state.check_health(dir)?;
         if state.names.get(dir) != Some(&Node::Dir) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -323,7 +340,7 @@ impl Disk for SimDisk {
         let ancestors: Vec<PathBuf> = dir.ancestors().map(Path::to_owned).collect();
         for dir in ancestors.into_iter().rev() {
             if !state.names.contains_key(&dir) {
-                state.operate()?;
+                state.operate(&dir)?;
                 state.change_name(NameChange::Put(dir, Node::Dir));
             }
         }
@@ -332,7 +349,7 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.operate()?;
+        state.operate(from)?;
         if !state.names.contains_key(from) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -342,7 +359,7 @@ impl Disk for SimDisk {
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.operate()?;
+        state.operate(path)?;
         state.file_id(path)?;
         state.change_name(NameChange::Remove(path.to_owned()));
         Ok(())
@@ -350,7 +367,7 @@ impl Disk for SimDisk {
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.operate()?;
+        state.operate(dir)?;
         if state.names.get(dir) != Some(&Node::Dir) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -360,7 +377,7 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.operate()?;
+        state.operate(dir)?;
         if let Some(last) = state.name_changes.iter().rposition(|change| change.touches(dir)) {
             let durable: Vec<_> = state.name_changes.drain(..=last).collect();
             durable.iter().for_each(|change| change.apply(&mut state.durable_names));
@@ -368,9 +385,9 @@ impl Disk for SimDisk {
         Ok(())
     }
 
-    fn sync_all(&self, _dir: &Path) -> io::Result<()> {
+    fn sync_all(&self, dir: &Path) -> io::Result<()> {
         let mut guard = self.state.lock();
-        guard.operate()?;
+        guard.operate(dir)?;
         let state = &mut *guard;
         let fails = strikes(&mut state.fail_sync);
         for inode in state.inodes.values_mut() {
@@ -429,6 +446,8 @@ impl Drop for SimLock {
 
 struct SimFile {
     id: u64,
+    /// When it was opened.
+    path: PathBuf,
     state: Arc<Mutex<State>>,
 }
 
@@ -466,6 +485,7 @@ fn strikes(counter: &mut Option<u64>) -> bool {
 impl DiskFile for SimFile {
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
         let state = self.state.lock();
+        state.check_health(&self.path)?;
         let data = &state.inodes[&self.id].data;
         let start = usize::try_from(position).unwrap_or(usize::MAX).min(data.len());
         let n = buf.len().min(data.len() - start);
@@ -475,7 +495,7 @@ impl DiskFile for SimFile {
 
     fn write_all_vectored_at(&self, bufs: &mut [IoSlice<'_>], position: u64) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.operate()?;
+        state.operate(&self.path)?;
         let mut bytes = Vec::with_capacity(bufs.iter().map(|buf| buf.len()).sum());
         bufs.iter().for_each(|buf| bytes.extend_from_slice(buf));
         if strikes(&mut state.fail_write) {
@@ -500,14 +520,14 @@ impl DiskFile for SimFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.operate()?;
+        state.operate(&self.path)?;
         self.change(&mut state, Change::SetLen(len));
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.operate()?;
+        state.operate(&self.path)?;
         let fails = strikes(&mut state.fail_sync);
         let inode = state.inodes.get_mut(&self.id).expect("an open file has its inode");
         let unsynced = std::mem::take(&mut inode.unsynced);
