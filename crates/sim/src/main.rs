@@ -1,11 +1,13 @@
 //! `ottla-sim`: plays seeds until one fails or the time is over.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use ottla_sim::{Failure, cluster, play};
+use ottla_sim::{Failure, Sabotage, cluster, play};
 
 #[derive(Parser)]
 #[command(
@@ -28,6 +30,9 @@ struct Args {
     /// What to play
     #[arg(long, value_enum, default_value_t = Kind::Both)]
     world: Kind,
+    /// A deliberate fault in every node, to see whether it is found
+    #[arg(long, value_enum)]
+    sabotage: Option<Sabotage>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -44,25 +49,24 @@ enum Kind {
 #[derive(Default)]
 struct Sum {
     quorum: (u64, usize, usize),
-    cluster: (usize, usize, usize, usize),
+    cluster: [usize; 6],
 }
 
 impl Sum {
     fn play(&mut self, seed: u64, args: &Args) -> Result<(), Failure> {
-        if args.world != Kind::Cluster {
-            let report = play(seed, args.seconds, None)?;
+        let shows = |all: &[Sabotage]| args.sabotage.is_none_or(|sabotage| all.contains(&sabotage));
+        if args.world != Kind::Cluster && shows(&Sabotage::OF_QUORUMS) {
+            let report = play(seed, args.seconds, args.sabotage)?;
             let (steps, committed, acknowledged) = &mut self.quorum;
             *steps += report.steps as u64;
             *committed += report.committed as usize;
             *acknowledged += report.acknowledged;
         }
-        if args.world != Kind::Quorum {
-            let report = cluster::play(seed, args.seconds as u64, None)?;
-            let (acknowledged, reads, crashes, stops) = &mut self.cluster;
-            *acknowledged += report.acknowledged;
-            *reads += report.reads;
-            *crashes += report.crashes;
-            *stops += report.stops;
+        if args.world != Kind::Quorum && shows(&Sabotage::OF_CLUSTERS) {
+            let report = cluster::play(seed, args.seconds as u64, args.sabotage)?;
+            let cluster::Report { acknowledged, reads, generations, changes, crashes, stops, .. } = report;
+            let played = [acknowledged, reads, generations, changes, crashes, stops];
+            self.cluster.iter_mut().zip(played).for_each(|(sum, count)| *sum += count);
         }
         Ok(())
     }
@@ -73,19 +77,17 @@ fn main() -> ExitCode {
     let start = Instant::now();
     let limit = Duration::from_secs_f64(args.hours * 3600.0);
     let (mut played, mut sum) = (0, Sum::default());
+    let playing = tell_seed_of_panics();
     for seed in args.from..args.from + args.seeds {
         if start.elapsed() > limit {
             break;
         }
-        match catch_unwind(AssertUnwindSafe(|| sum.play(seed, &args))) {
-            Ok(Ok(())) => played += 1,
-            Ok(Err(Failure { seed, what, story })) => {
+        playing.store(seed, Ordering::Relaxed);
+        match sum.play(seed, &args) {
+            Ok(()) => played += 1,
+            Err(Failure { seed, what, story }) => {
                 story.iter().for_each(|line| println!("{line}"));
                 eprintln!("seed {seed}: {what}");
-                return ExitCode::FAILURE;
-            }
-            Err(_) => {
-                eprintln!("seed {seed}: a node panicked (above)");
                 return ExitCode::FAILURE;
             }
         }
@@ -96,9 +98,21 @@ fn main() -> ExitCode {
     println!(
         "controllers: {steps} steps, {committed} records committed, {acknowledged} requests acknowledged"
     );
-    let (acknowledged, reads, crashes, stops) = sum.cluster;
+    let [acknowledged, reads, generations, changes, crashes, stops] = sum.cluster;
     println!(
-        "whole nodes: {acknowledged} acknowledgements, {reads} reads, {crashes} crashes, {stops} clean stops"
+        "whole nodes: {acknowledged} acknowledgements, {reads} reads, {generations} generations of groups, \
+         {changes} upgrades and changes of voters, {crashes} crashes, {stops} clean stops"
     );
     ExitCode::SUCCESS
+}
+
+/// A panic of a node ends the process: of which seed it is has to be said before.
+fn tell_seed_of_panics() -> Arc<AtomicU64> {
+    let playing = Arc::new(AtomicU64::new(0));
+    let (seed, usual) = (Arc::clone(&playing), panic::take_hook());
+    panic::set_hook(Box::new(move |info| {
+        eprintln!("seed {}: a node panicks", seed.load(Ordering::Relaxed));
+        usual(info);
+    }));
+    playing
 }

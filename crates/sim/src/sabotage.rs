@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ottla_commit_log::disk::DirEntry;
 use ottla_commit_log::{Disk, DiskFile, OpenMode, SimDisk};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Sabotage {
     /// No sync of a file does anything.
     ForgetSync,
@@ -24,16 +24,32 @@ pub enum Sabotage {
     AnswerEarly,
     /// A block of producer ids is given out again.
     RepeatAnswers,
-    /// A follower is not told where its log and its leader's part.
+    /// A follower is not told where its log and its leader's part, and writes on without truncating.
     SkipDivergence,
-    /// A leader takes the change of in-sync replicas that it asks for as made; the controller never hears of it.
+    /// A leader serves whoever asks, whichever leader epoch he knows.
+    SkipLeaderEpoch,
+    /// Requests of a broker's earlier incarnations are taken for the present one's.
+    SkipBrokerEpoch,
+    /// A broker that comes back after a crash is taken for one that stopped cleanly.
+    TakeCrashForStop,
+    /// A leader takes the change of in-sync replicas that it asks for as made; the controller never hears of it. So
+    /// the high watermark goes on without replicas that may be elected.
     AssumeInSync,
+    /// The controller lets every replica in that runs, whatever it has, when a leader asks for a change.
+    LetAllIn,
     /// Some commits of offsets are acknowledged and forgotten.
     ForgetCommits,
+    /// A group coordinator answers from nothing while its partition is loaded.
+    AnswerWhileLoading,
+    /// A group takes commits of earlier generations for the present one's.
+    SkipGeneration,
+    /// Every member of a group is told to own what the first one owns.
+    MixAssignments,
 }
 
 impl Sabotage {
-    pub const ALL: [Self; 7] = [
+    /// Those that quorums of controllers show.
+    pub const OF_QUORUMS: [Self; 7] = [
         Self::ForgetSync,
         Self::ForgetVote,
         Self::ForgetNames,
@@ -44,13 +60,20 @@ impl Sabotage {
     ];
 
     /// Those that clusters of whole nodes show.
-    pub const OF_CLUSTERS: [Self; 6] = [
+    pub const OF_CLUSTERS: [Self; 13] = [
         Self::ForgetSync,
         Self::AnswerEarly,
         Self::ForgetVote,
         Self::SkipDivergence,
+        Self::SkipLeaderEpoch,
+        Self::SkipBrokerEpoch,
+        Self::TakeCrashForStop,
         Self::AssumeInSync,
+        Self::LetAllIn,
         Self::ForgetCommits,
+        Self::AnswerWhileLoading,
+        Self::SkipGeneration,
+        Self::MixAssignments,
     ];
 
     pub fn is_of_disk(self) -> bool {

@@ -193,7 +193,8 @@ impl World {
             self.start(id)?;
         }
         self.later(0, Happening::Work);
-        self.later(3000, Happening::Trouble);
+        let quiet = if self.random.chance(300) { 0 } else { 3000 };
+        self.later(quiet, Happening::Trouble);
         self.run_until(self.now + seconds * 1000)
     }
 

@@ -1,14 +1,18 @@
-//! What clients do, over the wire: producers, readers and groups that commit offsets, each a task of the clients' host.
+//! What clients do, over the wire: producers, readers, groups with members and without, an operator,
+//! and what arrives late of former brokers. Each is a task of the clients' host.
 
+mod late;
+mod member;
 mod operator;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ottla_model::{ErrorCode, Millis, ProducerEpoch, ProducerId, Uuid};
 use ottla_protocol::api::create_topics::{CreatableTopic, CreateTopicsRequest};
-use ottla_protocol::api::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use ottla_protocol::api::fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
 use ottla_protocol::api::find_coordinator::FindCoordinatorRequest;
 use ottla_protocol::api::init_producer_id::InitProducerIdRequest;
 use ottla_protocol::api::metadata::{MetadataRequest, MetadataRequestTopic};
@@ -30,7 +34,13 @@ use crate::random::Random;
 
 pub const TOPIC: &str = "numbers";
 pub const PARTITIONS: i32 = 3;
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+pub const OFFSETS_PARTITIONS: i32 = 2;
+/// Groups without members: each client commits as it likes.
 const GROUPS: i32 = 3;
+/// Groups whose members share the partitions.
+const TEAMS: i32 = 2;
+const MEMBERS: i32 = 3;
 const READERS: i32 = 2;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 const BACKOFF: Duration = Duration::from_millis(50);
@@ -43,10 +53,21 @@ pub fn lock(ledger: &Shared) -> MutexGuard<'_, Ledger> {
     ledger.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+/// An offset to be committed.
+struct Commit<'a> {
+    group: &'a str,
+    partition: i32,
+    offset: i64,
+    /// -1 and an empty member in groups without members.
+    generation: i32,
+    member: Str,
+}
+
 /// A client: a connection to each node that it speaks to.
 pub struct Client {
     rpc: Arc<RpcNetwork>,
-    open: BTreeMap<i32, NodeClient>,
+    /// By node and port.
+    open: BTreeMap<(i32, u16), NodeClient>,
     nodes: i32,
     random: Random,
     ledger: Shared,
@@ -78,15 +99,19 @@ impl Client {
 
     /// The answer of a node, if there is one.
     async fn ask<R: Request>(&mut self, node: i32, request: &R) -> Option<R::Response> {
-        let mut client = match self.open.remove(&node) {
+        self.ask_at(node, CLIENT_PORT, request).await
+    }
+
+    async fn ask_at<R: Request>(&mut self, node: i32, port: u16, request: &R) -> Option<R::Response> {
+        let mut client = match self.open.remove(&(node, port)) {
             Some(client) => client,
             None => {
-                let address = NodeAddress { host: format!("node{node}"), port: CLIENT_PORT };
+                let address = NodeAddress { host: format!("node{node}"), port };
                 NodeClient::connect(&self.rpc, &address, "sim", REQUEST_TIMEOUT).await.ok()?
             }
         };
         let answer = client.call(request).await.ok()?;
-        self.open.insert(node, client);
+        self.open.insert((node, port), client);
         Some(answer)
     }
 
@@ -226,9 +251,16 @@ impl Client {
         let mut at = 0;
         loop {
             let leader = self.leader(partition).await;
+            // Sometimes its metadata is not the leader's.
+            let epoch = match self.random.below(30) {
+                0 if leader.epoch > 0 => leader.epoch - 1,
+                1 => leader.epoch + 1,
+                _ => leader.epoch,
+            };
+            let epoch_before = lock(&self.ledger).epoch_of(leader.id, partition);
             let fetch = FetchPartition {
                 partition,
-                current_leader_epoch: leader.epoch,
+                current_leader_epoch: epoch,
                 fetch_offset: at,
                 partition_max_bytes: 4000,
                 ..Default::default()
@@ -238,8 +270,12 @@ impl Client {
                 FetchRequest { max_wait_ms: 300, min_bytes: 1, topics: vec![topic], ..Default::default() };
             let answer = self.ask(leader.id, &request).await;
             let found = answer.and_then(|mut answer| answer.responses.pop()?.partitions.pop());
-            let Some(found) = found.filter(|found| found.error_code != ErrorCode::NotLeaderOrFollower.code())
-            else {
+            let is_answer = |found: &PartitionData| {
+                // Who guesses the epoch may meet a follower that does not go as far.
+                let is_guess = epoch != leader.epoch && found.error_code != 0;
+                !is_guess && found.error_code != ErrorCode::NotLeaderOrFollower.code()
+            };
+            let Some(found) = found.filter(is_answer) else {
                 sleep(BACKOFF).await;
                 self.forget(partition);
                 continue;
@@ -256,6 +292,7 @@ impl Client {
                 self.forget(partition);
                 continue;
             }
+            lock(&self.ledger).served(leader.id, partition, epoch, epoch_before);
             let bytes = found.records.and_then(|records| records.to_bytes()).unwrap_or_default();
             for batch in Batches::new(bytes) {
                 // The last may be cut off.
@@ -300,13 +337,17 @@ impl Client {
         loop {
             let asks = self.random.chance(400);
             let answered = match asks {
-                true => self.ask_committed(coordinator, &group).await,
-                false => self.try_commit(coordinator, &group, offset).await,
+                true => self.ask_committed(coordinator, &group, 0).await,
+                false => {
+                    let (generation, member) = (-1, Str::EMPTY);
+                    let commit = Commit { group: &group, partition: 0, offset, generation, member };
+                    self.try_commit(coordinator, commit).await == Some(0)
+                }
             };
             match answered {
-                Some(true) if asks => {}
-                Some(true) => offset += 1,
-                _ => {
+                true if asks => {}
+                true => offset += 1,
+                false => {
                     sleep(BACKOFF).await;
                     coordinator = self.coordinator(&group).await;
                 }
@@ -315,30 +356,40 @@ impl Client {
         }
     }
 
-    /// Whether it was acknowledged.
-    async fn try_commit(&mut self, coordinator: i32, group: &str, offset: i64) -> Option<bool> {
-        let partition = OffsetCommitRequestPartition { committed_offset: offset, ..Default::default() };
-        let topic = OffsetCommitRequestTopic {
-            topic_id: self.topic_id,
-            partitions: vec![partition],
+    /// The error code of the answer, if there is one.
+    async fn try_commit(&mut self, coordinator: i32, commit: Commit<'_>) -> Option<i16> {
+        let Commit { group, partition, offset, generation, member } = commit;
+        let asked = OffsetCommitRequestPartition {
+            partition_index: partition,
+            committed_offset: offset,
             ..Default::default()
         };
-        let request =
-            OffsetCommitRequest { group_id: group.into(), topics: vec![topic], ..Default::default() };
-        lock(&self.ledger).commits(group, offset);
+        let topic = OffsetCommitRequestTopic {
+            topic_id: self.topic_id,
+            partitions: vec![asked],
+            ..Default::default()
+        };
+        let request = OffsetCommitRequest {
+            group_id: group.into(),
+            generation_id_or_member_epoch: generation,
+            member_id: member,
+            topics: vec![topic],
+            ..Default::default()
+        };
+        lock(&self.ledger).commits(group, partition, offset);
         let answer = self.ask(coordinator, &request).await?;
         let code = answer.topics.first()?.partitions.first()?.error_code;
         if code == 0 {
-            lock(&self.ledger).commit_acknowledged(group, offset);
+            lock(&self.ledger).commit_acknowledged(coordinator, group, partition, offset);
         }
-        Some(code == 0)
+        Some(code)
     }
 
     /// Whether there was an answer.
-    async fn ask_committed(&mut self, coordinator: i32, group: &str) -> Option<bool> {
+    async fn ask_committed(&mut self, coordinator: i32, group: &str, partition: i32) -> bool {
         let topic = OffsetFetchRequestTopics {
             topic_id: self.topic_id,
-            partition_indexes: vec![0],
+            partition_indexes: vec![partition],
             ..Default::default()
         };
         let group_asked = OffsetFetchRequestGroup {
@@ -348,12 +399,17 @@ impl Client {
         };
         let request =
             OffsetFetchRequest { groups: vec![group_asked], require_stable: true, ..Default::default() };
-        let answer = self.ask(coordinator, &request).await?;
-        let found = answer.groups.first()?;
-        let partition = found.topics.first().and_then(|topic| topic.partitions.first());
-        let partition = partition.filter(|partition| found.error_code == 0 && partition.error_code == 0)?;
-        lock(&self.ledger).fetched(group, partition.committed_offset);
-        Some(true)
+        let at_least = lock(&self.ledger).must_know(coordinator, group, partition);
+        let answer = self.ask(coordinator, &request).await;
+        let found = answer.as_ref().and_then(|answer| answer.groups.first());
+        let offset = found.filter(|found| found.error_code == 0).and_then(|found| {
+            let partition = found.topics.first()?.partitions.first()?;
+            (partition.error_code == 0).then_some(partition.committed_offset)
+        });
+        if let Some(offset) = offset {
+            lock(&self.ledger).fetched(coordinator, group, partition, offset, at_least);
+        }
+        offset.is_some()
     }
 }
 
@@ -361,6 +417,7 @@ impl Client {
 pub fn tasks(
     rpc: &Arc<RpcNetwork>,
     nodes: i32,
+    controllers: RangeInclusive<i32>,
     random: &mut Random,
     ledger: &Shared,
     acks: i16,
@@ -376,7 +433,13 @@ pub fn tasks(
     for group in 0..GROUPS {
         tasks.push(Box::pin(client().commit(format!("group-{group}"))));
     }
-    tasks.push(Box::pin(client().operate()));
+    for team in 0..TEAMS {
+        for _ in 0..MEMBERS {
+            tasks.push(Box::pin(client().take_part(format!("team-{team}"))));
+        }
+    }
+    tasks.push(Box::pin(client().send_late(controllers.clone())));
+    tasks.push(Box::pin(client().operate(controllers)));
     let mut creator = client();
     tasks.push(Box::pin(async move { creator.create(TOPIC).await }));
     tasks

@@ -1,8 +1,10 @@
 //! A host: a disk, a clock, and while it is up a runtime with the node that ships.
 
+use std::fmt;
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ottla_commit_log::disk::CrashImage;
@@ -18,12 +20,14 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::client::OFFSETS_PARTITIONS;
 use super::net::Net;
 use super::tamper::Tamper;
 use crate::node::CLUSTER;
 use crate::sabotage::{LyingDisk, Sabotage};
 
 pub const CLIENT_PORT: u16 = 9092;
+pub const CONTROLLER_PORT: u16 = 9093;
 /// Wall time at the beginning.
 pub const BEGIN_MS: i64 = 1_700_000_000_000;
 
@@ -83,13 +87,38 @@ impl Driven {
 
 /// What became of the node's start.
 #[derive(Default)]
-enum Life {
+pub enum Life {
     #[default]
     Starting,
     Running(Arc<Node>),
     /// Somebody asked it to, and it has.
     Stopped,
     Ended(String),
+}
+
+impl fmt::Debug for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Starting => "starting",
+            Self::Running(_) => "running",
+            Self::Stopped => "stopped",
+            Self::Ended(_) => "ended",
+        })
+    }
+}
+
+pub type SharedLife = Arc<Mutex<Life>>;
+
+fn lock(life: &SharedLife) -> MutexGuard<'_, Life> {
+    life.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// The node, while it runs.
+pub fn node(life: &SharedLife) -> Option<Arc<Node>> {
+    match &*lock(life) {
+        Life::Running(node) => Some(Arc::clone(node)),
+        _ => None,
+    }
 }
 
 pub struct Host {
@@ -99,52 +128,103 @@ pub struct Host {
     net: Net,
     sabotage: Option<Sabotage>,
     up: Option<Driven>,
-    life: Arc<Mutex<Life>>,
+    life: SharedLife,
     stopping: Arc<Notify>,
     /// Its node was asked to stop.
     is_stopping: bool,
     /// The disk fails, or will; until the next start.
     pub disk_is_broken: bool,
+    /// One directory of several fails, until the next start: no reason to end.
+    pub dir_is_broken: bool,
     /// Nothing of it runs until then.
     pub paused_until: u64,
     pub skew_ms: i64,
 }
 
-fn directory_id(id: i32) -> Uuid {
-    Uuid::from_u128((1000 + id as u128) << 64 | 7)
+/// Of a host's first directory, which holds the metadata log, and of the others.
+pub fn directory_id(host: i32, directory: u128) -> Uuid {
+    Uuid::from_u128((1000 + host as u128) << 64 | (7 + directory))
 }
 
-fn config(id: i32, count: i32) -> ServerConfig {
-    let servers: Vec<String> = (1..=count).map(|id| format!("node{id}:9093")).collect();
+/// What a cluster is made of.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub brokers: RangeInclusive<i32>,
+    /// The brokers themselves, or hosts of their own.
+    pub controllers: RangeInclusive<i32>,
+    /// The release whose feature levels it begins with; the newest's if none.
+    pub release: Option<&'static str>,
+    /// Whether the voters are those of the settings (`kraft.version` 0) and not of the metadata log.
+    pub static_voters: bool,
+    pub log_dirs: &'static [&'static str],
+}
+
+impl Layout {
+    pub fn hosts(&self) -> RangeInclusive<i32> {
+        *self.brokers.start()..=*self.brokers.end().max(self.controllers.end())
+    }
+}
+
+fn config(id: i32, layout: &Layout) -> ServerConfig {
+    let servers = |prefix: fn(i32) -> String| {
+        let servers: Vec<String> = layout
+            .controllers
+            .clone()
+            .map(|id| format!("{}node{id}:{CONTROLLER_PORT}", prefix(id)))
+            .collect();
+        servers.join(",")
+    };
+    let quorum = match layout.static_voters {
+        true => format!("controller.quorum.voters={}", servers(|id| format!("{id}@"))),
+        false => format!("controller.quorum.bootstrap.servers={}", servers(|_| String::new())),
+    };
+    let (client, controller) =
+        (format!("PLAINTEXT://node{id}:{CLIENT_PORT}"), format!("CONTROLLER://node{id}:{CONTROLLER_PORT}"));
+    let (roles, listeners) = match (layout.brokers.contains(&id), layout.controllers.contains(&id)) {
+        (true, true) => ("broker,controller", format!("{client},{controller}")),
+        (true, false) => ("broker", client),
+        _ => ("controller", controller),
+    };
     let text = format!(
-        "node.id={id}\nprocess.roles=broker,controller\n\
-         listeners=PLAINTEXT://node{id}:{CLIENT_PORT},CONTROLLER://node{id}:9093\n\
-         controller.listener.names=CONTROLLER\ncontroller.quorum.bootstrap.servers={}\nlog.dirs=/data\n\
+        "node.id={id}\nprocess.roles={roles}\nlisteners={listeners}\n\
+         controller.listener.names=CONTROLLER\n{quorum}\nlog.dirs={}\n\
          broker.session.timeout.ms=3000\nbroker.heartbeat.interval.ms=500\nreplica.lag.time.max.ms=3000\n\
-         default.replication.factor=3\nmin.insync.replicas=2\noffsets.topic.num.partitions=2\n\
+         default.replication.factor=3\nmin.insync.replicas=2\n\
+         offsets.topic.num.partitions={OFFSETS_PARTITIONS}\n\
          offsets.topic.replication.factor=3\nnum.recovery.threads.per.data.dir=1\nlog.cleaner.threads=1\n\
          replica.fetch.wait.max.ms=200\nrequest.timeout.ms=5000\nlog.roll.ms=8000\n\
-         log.cleaner.backoff.ms=1000\n\
+         log.cleaner.backoff.ms=1000\ngroup.initial.rebalance.delay.ms=500\n\
          metadata.log.max.record.bytes.between.snapshots=20000\n",
-        servers.join(",")
+        layout.log_dirs.join(",")
     );
     let properties = Properties::parse("sim", &text).expect("the settings are well-formed");
     ServerConfig::from_properties(&properties).expect("the settings are valid").0
 }
 
 impl Host {
-    pub fn format(id: i32, count: i32, net: &Net, sabotage: Option<Sabotage>) -> Self {
+    pub fn format(id: i32, layout: &Layout, net: &Net, sabotage: Option<Sabotage>) -> Self {
         let disk = SimDisk::new();
-        let config = config(id, count);
+        let config = config(id, layout);
         let initial = |id: i32| InitialController {
             id: NodeId(id),
             host: format!("node{id}"),
-            port: 9093,
-            directory: directory_id(id),
+            port: CONTROLLER_PORT,
+            directory: directory_id(id, 0),
         };
-        let quorum = Quorum::Initial((1..=count).map(initial).collect());
-        let options = FormatOptions { cluster_id: CLUSTER.into(), quorum, ..FormatOptions::default() };
-        storage::format(&disk, &config, &options, Millis(BEGIN_MS), || directory_id(id))
+        let quorum = match layout.controllers.contains(&id) && !layout.static_voters {
+            true => Quorum::Initial(layout.controllers.clone().map(initial).collect()),
+            false => Quorum::Configured,
+        };
+        // Of an initial controller the first is said already.
+        let mut directories = u128::from(matches!(quorum, Quorum::Initial(_)))..;
+        let next_id = || directory_id(id, directories.next().unwrap_or_default());
+        let options = FormatOptions {
+            cluster_id: CLUSTER.into(),
+            quorum,
+            release_version: layout.release.map(str::to_owned),
+            ..FormatOptions::default()
+        };
+        storage::format(&disk, &config, &options, Millis(BEGIN_MS), next_id)
             .expect("a fresh disk can be formatted");
         Self {
             id,
@@ -157,6 +237,7 @@ impl Host {
             stopping: Arc::default(),
             is_stopping: false,
             disk_is_broken: false,
+            dir_is_broken: false,
             paused_until: 0,
             skew_ms: 0,
         }
@@ -170,11 +251,13 @@ impl Host {
             Some(sabotage) if sabotage.is_of_disk() => Arc::new(LyingDisk::new(self.disk.clone(), sabotage)),
             _ => Arc::new(self.disk.clone()),
         };
-        let hook = self.sabotage.map(|sabotage| Arc::new(Tamper(sabotage)) as Arc<dyn RequestHook>);
+        let hook = self
+            .sabotage
+            .map(|sabotage| Arc::new(Tamper::new(sabotage, Arc::clone(&self.life))) as Arc<dyn RequestHook>);
         let environment = Environment { disk, network: self.net.of(self.id), hook, ..Environment::default() };
         let (config, life) = (self.config.clone(), Arc::clone(&self.life));
         let stopping = Arc::clone(&self.stopping);
-        let set = move |now| *life.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = now;
+        let set = move |now| *lock(&life) = now;
         driven.spawn(async move {
             match RunningNode::start_in(environment, config).await {
                 Ok(running) => {
@@ -198,21 +281,22 @@ impl Host {
         self.up = Some(driven);
     }
 
+    pub fn runs_on_two_dirs(&self) -> bool {
+        self.config.log_dirs.len() > 1 && self.node().is_some()
+    }
+
     pub fn is_up(&self) -> bool {
         self.up.is_some()
     }
 
     /// The node, once it has started.
     pub fn node(&self) -> Option<Arc<Node>> {
-        match &*self.life.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
-            Life::Running(node) if self.is_up() && !self.is_stopping => Some(Arc::clone(node)),
-            _ => None,
-        }
+        node(&self.life).filter(|_| self.is_up() && !self.is_stopping)
     }
 
     /// Why it runs no more, though nobody has ended it.
     pub fn ended(&self) -> Option<String> {
-        match &*self.life.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+        match &*lock(&self.life) {
             Life::Ended(reason) if self.is_up() => Some(reason.clone()),
             _ => None,
         }
@@ -225,8 +309,7 @@ impl Host {
     }
 
     pub fn has_stopped(&self) -> bool {
-        self.is_up()
-            && matches!(*self.life.lock().unwrap_or_else(|poisoned| poisoned.into_inner()), Life::Stopped)
+        self.is_up() && matches!(*lock(&self.life), Life::Stopped)
     }
 
     pub fn run_until(&self, now_ms: u64) {
@@ -242,12 +325,12 @@ impl Host {
     pub fn crash(&mut self, image: CrashImage) {
         self.net.crash(self.id);
         let left = self.disk.crash(image);
-        *self.life.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Life::Starting;
+        *lock(&self.life) = Life::Starting;
         if let Some(driven) = self.up.take() {
             driven.end();
         }
         left.heal();
-        (self.disk, self.disk_is_broken) = (left, false);
+        (self.disk, self.disk_is_broken, self.dir_is_broken) = (left, false, false);
         self.paused_until = 0;
     }
 }

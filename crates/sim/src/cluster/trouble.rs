@@ -2,7 +2,8 @@
 //! acknowledged lie in the page caches of the in-sync replicas: so one host at a time loses power, and the next not
 //! before all are in sync again. Processes may end in any number, though not while a host that lost power is out of
 //! sync: a controller cannot tell the one from the other. Nodes also stop as their operators ask them to, and disks
-//! refuse writes and syncs until the next start; a failed sync counts as lost power.
+//! refuse writes and syncs until the next start; a failed sync counts as lost power. One of two directories may fail
+//! alone, though not while its node starts.
 
 use ottla_commit_log::disk::{CrashImage, SimFault};
 
@@ -12,7 +13,7 @@ pub fn strike(world: &mut World) {
     let count = world.hosts.len() as i64;
     let (id, other) = (1 + world.random.below(count) as i32, 1 + world.random.below(count) as i32);
     let is_up = world.hosts[id as usize - 1].is_up();
-    match world.random.below(18) {
+    match world.random.below(21) {
         0 | 1 if is_up && !world.has_lost_power() => world.crash(id, CrashImage::ProcessKilled),
         2 if is_up && world.is_whole() => world.crash(id, CrashImage::LoseUnsynced),
         3 | 4 if is_up && world.is_whole() => {
@@ -53,7 +54,7 @@ pub fn strike(world: &mut World) {
         12 | 13 if world.hosts[id as usize - 1].node().is_some() => world.stop(id),
         14 if is_up && !world.has_lost_power() => {
             let fault = match world.random.below(2) {
-                0 => SimFault::FailWrite(world.random.below(20) as u64),
+                0 => SimFault::FailWrite(world.random.below(21) as u64),
                 _ => SimFault::Full(0),
             };
             world.break_disk(id, fault);
@@ -61,6 +62,16 @@ pub fn strike(world: &mut World) {
         15 if is_up && world.is_whole() => {
             let at = world.random.below(6) as u64;
             world.break_disk(id, SimFault::FailSync(at));
+        }
+        16 if world.is_whole() => world.lose_last_in_sync(id),
+        17 if world.hosts[id as usize - 1].runs_on_two_dirs() && !world.has_lost_power() => {
+            world.break_dir(id);
+        }
+        18 => {
+            world.note(format!("nobody hears host {id}"));
+            for other in (1..=count as i32).filter(|other| *other != id) {
+                world.net.cut(id, other);
+            }
         }
         _ => {
             world.note("links heal".to_owned());

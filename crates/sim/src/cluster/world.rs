@@ -1,28 +1,34 @@
 //! Time and order: hosts and clients run a millisecond each, one after the other, and what they send arrives later.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_commit_log::FirstBatch;
 use ottla_commit_log::disk::{CrashImage, SimFault};
-use ottla_model::Offset;
+use ottla_model::{NodeId, Offset};
 use ottla_server::node::Node;
 use ottla_server::random;
 use ottla_server::rpc::RpcNetwork;
 
-use super::client::{self, PARTITIONS, Shared, TOPIC, lock};
-use super::host::{Driven, Host};
+use super::client::{self, OFFSETS_PARTITIONS, OFFSETS_TOPIC, PARTITIONS, Shared, TOPIC, lock};
+use super::host::{Driven, Host, Layout};
+use super::invariants::Invariants;
 use super::net::Net;
 use super::trouble;
 use crate::random::Random;
 use crate::sabotage::Sabotage;
 use crate::world::Failure;
 
-const HOSTS: i32 = 3;
+const BROKERS: i32 = 3;
+/// Beside the one that also holds the metadata log, on hosts that have two.
+const SECOND_DIR: &str = "/data2";
 /// The host that the clients run on.
 const CLIENTS: i32 = 100;
-/// Before anything goes wrong.
+/// Before anything goes wrong, mostly.
 const QUIET_MS: u64 = 6_000;
+const INVARIANTS_EVERY_MS: u64 = 10;
 /// How long a healed cluster may take until all replicas are in sync and equal.
 const RECOVERY_MS: u64 = 90_000;
 
@@ -33,6 +39,9 @@ pub struct Report {
     pub trace: u64,
     pub acknowledged: usize,
     pub reads: usize,
+    pub generations: usize,
+    /// Features that were raised, and votes that were taken away.
+    pub changes: usize,
     pub crashes: usize,
     pub stops: usize,
 }
@@ -44,10 +53,15 @@ pub struct World {
     pub hosts: Vec<Host>,
     clients: Driven,
     ledger: Shared,
+    invariants: Invariants,
+    /// By host: the last image that was looked at.
+    images: BTreeMap<i32, Offset>,
     crashes: usize,
     stops: usize,
     /// When a host that is down comes back.
     due: Vec<(u64, i32)>,
+    /// When a host's power fails.
+    power_cuts: Vec<(u64, i32)>,
     /// When a broken disk is replaced.
     repairs: Vec<(u64, i32)>,
     /// The host that lost power last, until all replicas are in sync again.
@@ -73,6 +87,8 @@ pub fn play(seed: u64, seconds: u64, sabotage: Option<Sabotage>) -> Result<Repor
             trace: net.trace(),
             acknowledged: ledger.acknowledgements(),
             reads: ledger.reads(),
+            generations: ledger.generations(),
+            changes: ledger.features() + ledger.voters_changed,
             crashes: *crashes,
             stops: *stops,
         }),
@@ -84,16 +100,24 @@ impl World {
     fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
         let mut random = Random::new(seed);
         let net = Net::new(random.number(), 3);
-        let hosts = (1..=HOSTS).map(|id| Host::format(id, HOSTS, &net, sabotage)).collect();
+        let layout = Layout {
+            brokers: 1..=BROKERS,
+            controllers: if random.chance(400) { BROKERS + 1..=BROKERS + 3 } else { 1..=BROKERS },
+            release: [None, Some("4.1"), Some("4.2"), Some("4.3")][random.below(4) as usize],
+            static_voters: random.chance(300),
+            log_dirs: if random.chance(300) { &["/data", SECOND_DIR] } else { &["/data"] },
+        };
+        let hosts: Vec<Host> = layout.hosts().map(|id| Host::format(id, &layout, &net, sabotage)).collect();
         let ledger = Shared::default();
         let clients = Driven::new(0);
         let rpc = RpcNetwork::over(net.of(CLIENTS));
         let acks = if sabotage == Some(Sabotage::AnswerEarly) { 1 } else { -1 };
-        for task in client::tasks(&rpc, HOSTS, &mut random, &ledger, acks) {
+        let controllers = layout.controllers.clone();
+        for task in client::tasks(&rpc, BROKERS, controllers, &mut random, &ledger, acks) {
             clients.spawn(task);
         }
-        let (due, story) = ((1..=HOSTS).map(|id| (1, id)).collect(), Vec::new());
-        let (crashes, stops, repairs, lost_power) = (0, 0, Vec::new(), None);
+        let (due, story) = (layout.hosts().map(|id| (1, id)).collect(), vec![format!("{layout:?}")]);
+        let (crashes, stops, power_cuts, repairs, lost_power) = (0, 0, Vec::new(), Vec::new(), None);
         Self {
             now_ms: 0,
             random,
@@ -101,9 +125,12 @@ impl World {
             hosts,
             clients,
             ledger,
+            invariants: Invariants::default(),
+            images: BTreeMap::new(),
             crashes,
             stops,
             due,
+            power_cuts,
             repairs,
             lost_power,
             story,
@@ -111,7 +138,7 @@ impl World {
     }
 
     fn run(&mut self, ms: u64) -> Result<(), String> {
-        let mut trouble_at = QUIET_MS;
+        let mut trouble_at = if self.random.chance(300) { 0 } else { QUIET_MS };
         while self.now_ms < ms {
             if self.now_ms >= trouble_at {
                 trouble_at = self.now_ms + 200 + self.random.below(5000) as u64;
@@ -127,12 +154,19 @@ impl World {
         let until = self.now_ms + RECOVERY_MS;
         let progress = lock(&self.ledger).acknowledgements();
         while self.now_ms < until
-            && !(self.is_whole() && lock(&self.ledger).acknowledgements() > progress + 20)
+            && !(self.is_whole()
+                && lock(&self.ledger).all_vote
+                && lock(&self.ledger).acknowledgements() > progress + 20)
         {
             self.step()?;
         }
         if !self.is_whole() {
             return Err(format!("replicas are not in sync {RECOVERY_MS} ms after everything healed"));
+        }
+        if !lock(&self.ledger).all_vote {
+            return Err(format!(
+                "not every controller has its vote {RECOVERY_MS} ms after everything healed"
+            ));
         }
         if lock(&self.ledger).acknowledgements() <= progress + 20 {
             return Err(format!("nothing is acknowledged {RECOVERY_MS} ms after everything healed"));
@@ -149,10 +183,16 @@ impl World {
             self.note(format!("host {id} starts"));
             self.hosts[id as usize - 1].start(now);
         }
+        let cut: Vec<i32> = self.power_cuts.extract_if(.., |(at, _)| *at <= now).map(|(_, id)| id).collect();
+        for id in cut {
+            // Back before its session is over.
+            self.crash_for(id, CrashImage::LoseUnsynced, 1_000);
+        }
         let repaired: Vec<i32> =
             self.repairs.extract_if(.., |(at, _)| *at <= now).map(|(_, id)| id).collect();
         for id in repaired {
-            if self.hosts[id as usize - 1].disk_is_broken {
+            let host = &self.hosts[id as usize - 1];
+            if host.disk_is_broken || host.dir_is_broken {
                 self.crash(id, CrashImage::ProcessKilled);
             }
         }
@@ -164,12 +204,37 @@ impl World {
             self.look_after(index)?;
         }
         self.clients.run_until(now);
-        if self.lost_power.is_some() && now.is_multiple_of(100) && self.all_in_sync() {
+        let is_due = self.power_cuts.is_empty() && now.is_multiple_of(100);
+        if self.lost_power.is_some() && is_due && self.all_in_sync() {
             self.lost_power = None;
         }
+        if now.is_multiple_of(INVARIANTS_EVERY_MS) {
+            self.invariants.check(&self.hosts)?;
+        }
+        self.note_metadata();
         match lock(&self.ledger).broken() {
             Some(broken) => Err(broken.to_owned()),
             None => Ok(()),
+        }
+    }
+
+    /// Tells the ledger what hosts have heard from the metadata log, at once.
+    fn note_metadata(&mut self) {
+        for (host, node) in self.hosts.iter().filter_map(|host| Some((host.id, host.node()?))) {
+            let image = node.image();
+            let offset = image.provenance.offset;
+            if self.images.insert(host, offset) == Some(offset) {
+                continue;
+            }
+            let mut ledger = lock(&self.ledger);
+            for known in (1..=BROKERS).filter_map(|broker| image.cluster.broker(NodeId(broker))) {
+                ledger.knows(host, known.id.0, known.epoch.0);
+            }
+            let partitions =
+                image.topics.by_name(OFFSETS_TOPIC).into_iter().flat_map(|topic| &topic.partitions);
+            for (index, partition) in partitions {
+                ledger.coordinates(*index, partition.leader.0, offset);
+            }
         }
     }
 
@@ -180,7 +245,7 @@ impl World {
             self.stops += 1;
             self.note(format!("host {id} has stopped"));
             self.hosts[index].crash(CrashImage::ProcessKilled);
-            self.comes_back(id);
+            self.comes_back(id, 9_000);
         }
         match self.hosts[index].ended() {
             Some(reason) if self.hosts[index].disk_is_broken => {
@@ -194,6 +259,11 @@ impl World {
     }
 
     pub fn crash(&mut self, id: i32, image: CrashImage) {
+        self.crash_for(id, image, 9_000);
+    }
+
+    /// It comes back within `ms_max`.
+    fn crash_for(&mut self, id: i32, image: CrashImage, ms_max: i64) {
         let host = &mut self.hosts[id as usize - 1];
         if !host.is_up() {
             return;
@@ -204,11 +274,11 @@ impl World {
         }
         self.crashes += 1;
         self.note(format!("host {id} crashes: {image:?}"));
-        self.comes_back(id);
+        self.comes_back(id, ms_max);
     }
 
-    fn comes_back(&mut self, id: i32) {
-        let at = self.now_ms + 50 + self.random.below(9000) as u64;
+    fn comes_back(&mut self, id: i32, ms_max: i64) {
+        let at = self.now_ms + 50 + self.random.below(ms_max) as u64;
         self.due.push((at, id));
     }
 
@@ -221,8 +291,34 @@ impl World {
         if matches!(fault, SimFault::FailSync(_)) {
             self.lost_power = Some(id);
         }
+        self.is_repaired(id);
+    }
+
+    /// One directory of several fails, and is whole when the node starts again.
+    pub fn break_dir(&mut self, id: i32) {
+        self.note(format!("{SECOND_DIR} of host {id} fails"));
+        let host = &mut self.hosts[id as usize - 1];
+        host.disk.fail_dir(Path::new(SECOND_DIR));
+        host.dir_is_broken = true;
+        self.is_repaired(id);
+    }
+
+    fn is_repaired(&mut self, id: i32) {
         let at = self.now_ms + 500 + self.random.below(9000) as u64;
         self.repairs.push((at, id));
+    }
+
+    /// All brokers but one pause until they are fenced, and that one loses its power when it is the last in sync.
+    pub fn lose_last_in_sync(&mut self, id: i32) {
+        self.note(format!("all brokers but {id} pause, and it will lose its power"));
+        for other in (1..=BROKERS).filter(|other| *other != id) {
+            let ms = 3_500 + self.random.below(4_000) as u64;
+            self.hosts[other as usize - 1].paused_until = self.now_ms + ms;
+        }
+        // Nobody else is to lose anything until then.
+        self.lost_power = Some(id);
+        let at = self.now_ms + 2_000 + self.random.below(2_000) as u64;
+        self.power_cuts.push((at, id));
     }
 
     pub fn stop(&mut self, id: i32) {
@@ -244,13 +340,15 @@ impl World {
     fn all_in_sync(&self) -> bool {
         self.hosts.iter().all(|host| {
             !host.disk_is_broken
+                && !host.dir_is_broken
                 && host.node().is_some_and(|node| {
                     let image = node.image();
                     let mut partitions =
                         image.topics.iter().flat_map(|topic| topic.partitions.values()).peekable();
                     partitions.peek().is_some()
-                        && partitions
-                            .all(|partition| partition.leader.0 > 0 && partition.isr.len() == HOSTS as usize)
+                        && partitions.all(|partition| {
+                            partition.leader.0 > 0 && partition.isr.len() == BROKERS as usize
+                        })
                 })
         })
     }
@@ -264,10 +362,10 @@ impl World {
             self.step()?;
         }
         let nodes: Vec<(i32, Arc<Node>)> =
-            self.hosts.iter().filter_map(|host| Some((host.id, host.node()?))).collect();
+            self.hosts[..BROKERS as usize].iter().filter_map(|host| Some((host.id, host.node()?))).collect();
         for (topic, partition) in (0..PARTITIONS)
             .map(|partition| (TOPIC, partition))
-            .chain((0..2).map(|partition| ("__consumer_offsets", partition)))
+            .chain((0..OFFSETS_PARTITIONS).map(|partition| (OFFSETS_TOPIC, partition)))
         {
             let mut first: Option<Bytes> = None;
             for (id, node) in &nodes {
@@ -280,6 +378,11 @@ impl World {
                 if topic == TOPIC && *first.get_or_insert_with(|| log.clone()) != log {
                     return Err(format!("host {id} holds other bytes of {topic}-{partition} than host 1"));
                 }
+            }
+        }
+        for host in &self.hosts {
+            if let Some(node) = host.node() {
+                lock(&self.ledger).audit_features(host.id, &node.image().features);
             }
         }
         lock(&self.ledger).broken().map_or(Ok(()), |broken| Err(broken.to_owned()))

@@ -1,33 +1,59 @@
-//! What an operator asks for while everything goes wrong: elections, other replicas, topics that come and go.
+//! What an operator asks for while everything goes wrong: elections, other replicas, topics that come and go, upgrades,
+//! controllers that lose their vote and get it back.
 
+use std::ops::RangeInclusive;
+
+use ottla_metadata::features::{KRAFT_VERSION, METADATA_VERSION, MetadataVersion};
 use ottla_model::ErrorCode;
+use ottla_protocol::api::add_raft_voter::{AddRaftVoterRequest, Listener};
 use ottla_protocol::api::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
 };
 use ottla_protocol::api::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
+use ottla_protocol::api::describe_quorum::{
+    DescribeQuorumRequest, DescribeQuorumRequestPartitionData, DescribeQuorumRequestTopicData,
+};
 use ottla_protocol::api::elect_leaders::{ElectLeadersRequest, TopicPartitions};
+use ottla_protocol::api::remove_raft_voter::RemoveRaftVoterRequest;
+use ottla_protocol::api::update_features::{FeatureUpdateKey, UpdateFeaturesRequest};
 
 use super::{Client, PARTITIONS, TOPIC, lock};
+use crate::cluster::host::{CONTROLLER_PORT, directory_id};
 
 const BETWEEN_MS_MAX: i64 = 3_000;
 const TIMEOUT_MS: i32 = 3_000;
 /// Comes and goes; nobody writes to it.
 const PASSING_TOPIC: &str = "passing";
+const UPGRADE: i8 = 1;
+/// Levels of `metadata.version` since the oldest release that a simulated cluster begins with.
+const LEVELS: i64 = 7;
 
 impl Client {
-    /// One request after the other. At the end every partition is to have a replica on every host.
-    pub async fn operate(mut self) {
+    /// One request after the other. At the end every partition is to have a replica on every broker, and every
+    /// controller a vote.
+    pub async fn operate(mut self, controllers: RangeInclusive<i32>) {
         self.create(TOPIC).await;
+        // One controller at most has no vote: then it is to get it back before another loses it.
+        let mut without_vote = None;
         loop {
             self.pause(BETWEEN_MS_MAX).await;
             let winds_down = lock(&self.ledger).winds_down;
             let partition = self.random.below(i64::from(PARTITIONS)) as i32;
-            match self.random.below(6) {
+            match self.random.below(9) {
                 _ if winds_down => {
                     for partition in 0..PARTITIONS {
                         let replicas = (1..=self.nodes).collect();
                         self.reassign(partition, replicas).await;
                     }
+                    if let Some(id) = without_vote {
+                        self.add_voter(id).await;
+                    }
+                    let voters = self.voters().await;
+                    lock(&self.ledger).all_vote = voters.is_some_and(|mut voters| {
+                        voters.sort_unstable();
+                        without_vote = controllers.clone().find(|id| !voters.contains(id));
+                        voters.into_iter().eq(controllers.clone())
+                    });
                 }
                 0 => self.elect(partition).await,
                 1 | 2 => {
@@ -37,9 +63,87 @@ impl Client {
                     self.reassign(partition, replicas).await;
                 }
                 3 | 4 => self.create(PASSING_TOPIC).await,
-                _ => self.delete(PASSING_TOPIC).await,
+                5 => self.delete(PASSING_TOPIC).await,
+                6 => {
+                    let level = MetadataVersion::LATEST.0 - self.random.below(LEVELS) as i16;
+                    self.upgrade(METADATA_VERSION, level).await;
+                }
+                7 => self.upgrade(KRAFT_VERSION, 1).await,
+                _ => match without_vote {
+                    None => {
+                        let id = self.random.below(i64::from(controllers.end() - controllers.start() + 1));
+                        let id = controllers.start() + id as i32;
+                        self.remove_voter(id).await;
+                        without_vote = Some(id);
+                    }
+                    Some(id) => {
+                        if self.add_voter(id).await {
+                            without_vote = None;
+                        }
+                    }
+                },
             }
         }
+    }
+
+    /// Raises a feature, if that is possible.
+    async fn upgrade(&mut self, feature: &str, level: i16) {
+        let update = FeatureUpdateKey {
+            feature: feature.into(),
+            max_version_level: level,
+            upgrade_type: UPGRADE,
+            ..Default::default()
+        };
+        let request = UpdateFeaturesRequest {
+            timeout_ms: TIMEOUT_MS,
+            feature_updates: vec![update],
+            ..Default::default()
+        };
+        if let Some(answer) = self.ask_anybody(&request).await
+            && answer.error_code == 0
+            && answer.results.iter().all(|result| result.error_code == 0)
+        {
+            lock(&self.ledger).raised(feature, level);
+        }
+    }
+
+    async fn remove_voter(&mut self, id: i32) {
+        let request = RemoveRaftVoterRequest {
+            voter_id: id,
+            voter_directory_id: directory_id(id, 0),
+            ..Default::default()
+        };
+        if let Some(answer) = self.ask_anybody(&request).await {
+            lock(&self.ledger).voters_changed += usize::from(answer.error_code == 0);
+        }
+    }
+
+    /// Whether it has a vote by now.
+    async fn add_voter(&mut self, id: i32) -> bool {
+        let listener =
+            Listener { name: "CONTROLLER".into(), host: format!("node{id}").into(), port: CONTROLLER_PORT };
+        let request = AddRaftVoterRequest {
+            timeout_ms: TIMEOUT_MS,
+            voter_id: id,
+            voter_directory_id: directory_id(id, 0),
+            listeners: vec![listener],
+            ack_when_committed: true,
+            ..Default::default()
+        };
+        let code = self.ask_anybody(&request).await.map(|answer| answer.error_code);
+        code == Some(0) || code == Some(ErrorCode::DuplicateVoter.code())
+    }
+
+    async fn voters(&mut self) -> Option<Vec<i32>> {
+        let partition = DescribeQuorumRequestPartitionData::default();
+        let topic = DescribeQuorumRequestTopicData {
+            topic_name: "__cluster_metadata".into(),
+            partitions: vec![partition],
+        };
+        let answer = self.ask_anybody(&DescribeQuorumRequest { topics: vec![topic] }).await?;
+        let partition = answer.topics.first()?.partitions.first()?;
+        (partition.error_code == 0)
+            .then(|| partition.current_voters.iter().map(|voter| voter.replica_id).collect())
     }
 
     /// Asks that the first of its replicas lead a partition.
