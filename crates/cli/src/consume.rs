@@ -10,12 +10,14 @@ mod start;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ottla_client::{Admin, Consumer, Records};
 use ottla_model::{Offset, TopicPartition};
+use rustix::event::{self, PollFd, PollFlags, Timespec};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::format::Template;
@@ -105,6 +107,8 @@ struct Reading {
     template: Option<Template>,
     null: String,
     out: Box<dyn Write>,
+    /// Whether it goes to stdout, whose reader may go.
+    to_stdout: bool,
     progress: Option<Progress>,
 }
 
@@ -161,6 +165,7 @@ impl Reading {
             template,
             null: args.null.clone(),
             out,
+            to_stdout: args.to.is_none(),
             progress: (!is_terminal).then(|| Progress::new("records", total)),
         })
     }
@@ -176,6 +181,9 @@ impl Reading {
                 records = self.consumer.poll(POLL) => records?,
             };
             self.print(&records)?;
+            if records.is_empty() && self.to_stdout && is_abandoned(io::stdout()) {
+                break;
+            }
         }
         self.out.flush()?;
         self.progress = None;
@@ -223,4 +231,11 @@ impl Reading {
         }
         Ok(true)
     }
+}
+
+/// Whether nobody reads any more what is written here: the other end of a pipe is closed.
+fn is_abandoned(out: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(&out, PollFlags::empty())];
+    let ready = event::poll(&mut fds, Some(&Timespec::default()));
+    ready.is_ok() && fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }

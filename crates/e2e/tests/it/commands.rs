@@ -12,11 +12,12 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use ottla_e2e::cluster::{Cluster, Shape};
-use ottla_e2e::node::{Brand, Node};
+use ottla_e2e::cluster::{Cluster, Shape, Voters};
+use ottla_e2e::node::{Brand, Node, Roles};
 use ottla_e2e::{artifacts, process, world};
 use regex::Regex;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::Named;
 
@@ -29,6 +30,10 @@ pub const TESTS: &[Named] = &[
     ("json_fields", json_fields),
     ("nothing_is_lost_silently", nothing_is_lost_silently),
     ("partitions_move", partitions_move),
+    ("moves_and_voters", moves_and_voters),
+    ("levels_rise", levels_rise),
+    ("unclean_leaders", unclean_leaders),
+    ("terminal", || on_both("terminal")),
 ];
 
 /// How long one line may take.
@@ -252,13 +257,9 @@ fn nothing_is_lost_silently() -> Result<()> {
 fn partitions_move() -> Result<()> {
     for brand in [Brand::candidate(), Brand::Apache] {
         let cluster = Cluster::start(&Shape::of(&[brand; 3]))?;
-        let home = tempfile::tempdir().context("create a directory")?;
         let [first, second, third] = cluster.brokers()[..] else { bail!("not three brokers") };
-        let run = |script: &str| -> Result<String> {
-            let (status, stdout, stderr) = shell(home.path(), &cluster.bootstrap(), "", script)?;
-            ensure!(status == 0, "{script} on {brand:?}: {stdout}{stderr}");
-            Ok(stdout)
-        };
+        let lines = Lines::against(&cluster)?;
+        let run = |script: &str| lines.run(script).with_context(|| format!("on {brand:?}"));
         run(&format!("ottla topics create cmd-m --assignment {first}:{second},{second}:{first}"))?;
         run("seq 1000 | ottla produce cmd-m")?;
         run(&format!(
@@ -277,6 +278,106 @@ fn partitions_move() -> Result<()> {
         run("ottla elect preferred --all > /dev/null; ottla reassign execute back --wait")?;
         let back = run("ottla topics describe cmd-m | awk 'NR > 2 {print $4}'")?;
         ensure!(back == format!("{first},{second}\n{second},{first}\n"), "partitions are at {back}");
+    }
+    Ok(())
+}
+
+/// Runs lines against a cluster in a directory of their own; each has to succeed.
+struct Lines {
+    home: TempDir,
+    bootstrap: String,
+}
+
+impl Lines {
+    fn against(cluster: &Cluster) -> Result<Self> {
+        let home = tempfile::tempdir().context("create a directory")?;
+        Ok(Self { home, bootstrap: cluster.bootstrap() })
+    }
+
+    fn run(&self, script: &str) -> Result<String> {
+        let (status, stdout, stderr) = shell(self.home.path(), &self.bootstrap, "", script)?;
+        ensure!(status == 0, "{script}: {stdout}{stderr}");
+        Ok(stdout)
+    }
+
+    /// Runs a line until its output contains what is expected.
+    fn until(&self, script: &str, expected: &str) -> Result<()> {
+        self.run(&format!("until {script} | grep -q '{expected}'; do sleep 0.2; done")).map(drop)
+    }
+
+    fn prints(&self, script: &str, expected: &str) -> Result<()> {
+        let printed = self.run(script)?;
+        ensure!(printed == expected, "{script}: {printed:?} instead of {expected:?}");
+        Ok(())
+    }
+}
+
+/// A move that is held by its limit is taken back; a controller leaves the voters and is added again.
+fn moves_and_voters() -> Result<()> {
+    for brand in [Brand::candidate(), Brand::Apache] {
+        let mut cluster = Cluster::start(&Shape::slow_trio(brand, Voters::Dynamic))?;
+        let lines = Lines::against(&cluster)?;
+        lines.run("ottla topics create cmd-c --assignment 1:2,2:1 && seq 100000 | ottla produce cmd-c")?;
+        lines.run(
+            "echo '{\"version\":1,\"partitions\":[{\"topic\":\"cmd-c\",\"partition\":0,\"replicas\":[1,3]}]}' > plan",
+        )?;
+        lines.prints("ottla reassign execute plan --throttle 1000", "moving cmd-c-0\n")?;
+        lines.prints("ottla reassign list | tail -n 1 | tr -s ' '", "cmd-c 0 1,3,2 3 2\n")?;
+        lines.prints("ottla reassign cancel --yes", "cancelled cmd-c-0\n")?;
+        lines.run("ottla reassign throttle none")?;
+        lines.prints("ottla topics describe cmd-c --output json | grep -c throttled || true", "0\n")?;
+        lines.prints("ottla reassign list | wc -l", "1\n")?;
+        cluster.await_in_sync()?;
+
+        let address = cluster.node(3).address().ip();
+        let directory = "e2eDirectory3AAAAAAAAA";
+        lines.prints(&format!("ottla quorum remove-voter 3 {directory} --yes"), "removed 3\n")?;
+        lines.until("ottla quorum describe replication", "^ *3 .*observer")?;
+        let endpoint = format!("--endpoint CONTROLLER://{address}:9093");
+        lines.prints(&format!("ottla quorum add-voter 3 {directory} {endpoint}"), "added 3\n")?;
+        lines.until("ottla quorum describe replication", r"^ *3 .*\(follower\|leader\)")?;
+    }
+    Ok(())
+}
+
+/// A cluster of 4.3 gets the level of 4.4.
+fn levels_rise() -> Result<()> {
+    for brand in [Brand::candidate(), Brand::Apache] {
+        let cluster = Cluster::start(&Shape { release: Some("4.3"), ..Shape::of(&[brand; 3]) })?;
+        let lines = Lines::against(&cluster)?;
+        let level = "ottla features describe | grep ^metadata.version | tr -s ' ' | cut -d ' ' -f 4";
+        let before = lines.run(level)?;
+        lines.prints(
+            "ottla features upgrade metadata.version=33 --dry-run",
+            "possible metadata.version=33\n",
+        )?;
+        lines.prints(level, &before)?;
+        lines.prints("ottla features upgrade metadata.version=33", "upgraded metadata.version=33\n")?;
+        lines.until(level, "^33$")?;
+    }
+    Ok(())
+}
+
+/// A partition whose last replica in sync is dead is led by another when somebody says so, and not before.
+fn unclean_leaders() -> Result<()> {
+    for brand in [Brand::candidate(), Brand::Apache] {
+        let mut shape = Shape::of(&[brand; 3]);
+        // The controller and a broker; two brokers that go.
+        shape.members[1].1 = Roles::Broker;
+        shape.members[2].1 = Roles::Broker;
+        let mut cluster = Cluster::start(&shape)?;
+        let lines = Lines::against(&cluster)?;
+        lines.run("ottla topics create cmd-u --assignment 2:3 --config min.insync.replicas=1")?;
+        cluster.await_in_sync()?;
+        cluster.node_mut(3).stop()?;
+        lines.run("echo lost | ottla produce cmd-u")?;
+        cluster.kill(&[2])?;
+        cluster.launch(&[3])?;
+        lines.until("ottla topics describe cmd-u", "^ *0 *- ")?;
+        lines.prints("ottla elect unclean cmd-u --yes", "elected cmd-u-0\n")?;
+        lines.until("ottla topics describe cmd-u", "^ *0 *3 ")?;
+        lines.prints("ottla elect unclean cmd-u --yes", "unchanged cmd-u-0\n")?;
+        lines.prints("ottla consume cmd-u -e", "")?;
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! All black-box suites in one binary; `cargo test -p ottla-e2e -- tools::` selects a part.
 //!
 //! They need an ottla binary (`cargo build --release`, or `OTTLA_BIN`), java 17, mvn, python3, go, node, kcat,
-//! g++ and make; those with clusters also root, iproute2, nftables, iptables and e2fsprogs. Tests run one after the
-//! other, as they share two nodes and few cores.
+//! g++, make and script (of util-linux); those with clusters also root, iproute2, nftables, iptables and e2fsprogs.
+//! Tests run one after the other, as they share two nodes and few cores.
 
 mod clients;
 mod clients_suite;
