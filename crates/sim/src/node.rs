@@ -2,21 +2,21 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use ottla_commit_log::disk::CrashImage;
-use ottla_commit_log::{Disk, FileCache, LogContext, SimDisk, TailBudget};
+use ottla_commit_log::{FileCache, LogContext, SimDisk, TailBudget};
 use ottla_model::{Millis, NodeId, Uuid};
 use ottla_server::config::{Properties, ServerConfig};
 use ottla_server::controller::{Options, Stepped};
 use ottla_server::rpc::RpcNetwork;
 use ottla_server::storage::{self, FormatOptions, InitialController, Quorum};
 
-use crate::sabotage::{LyingDisk, Sabotage};
+use crate::sabotage::{self, Sabotage};
 use crate::world::Answer;
 
 pub const CLUSTER: &str = "DFF4aVFKT9OXlxhwrJUsDg";
+pub const CONTROLLER_PORT: u16 = 9093;
 const DIR: &str = "/data";
 
 /// An answer on its way out of a node.
@@ -46,12 +46,18 @@ pub struct Node {
     pub tick_at: Millis,
 }
 
+/// Of a node's directory with the metadata log.
 pub fn directory_id(id: i32) -> Uuid {
     Uuid::from_u128((1000 + id as u128) << 64 | 7)
 }
 
+pub fn initial_controller(id: i32) -> InitialController {
+    let (host, directory) = (format!("node{id}"), directory_id(id));
+    InitialController { id: NodeId(id), host, port: CONTROLLER_PORT, directory }
+}
+
 fn config(id: i32, controllers: i32) -> ServerConfig {
-    let servers: Vec<String> = (1..=controllers).map(|id| format!("node{id}:9093")).collect();
+    let servers: Vec<String> = (1..=controllers).map(|id| format!("node{id}:{CONTROLLER_PORT}")).collect();
     let role = match id <= controllers {
         true => format!("process.roles=controller\nlisteners=CONTROLLER://node{id}:9093"),
         false => format!("process.roles=broker\nlisteners=PLAINTEXT://node{id}:9092"),
@@ -73,14 +79,8 @@ impl Node {
     pub fn format(id: i32, controllers: i32, voters: i32, sabotage: Option<Sabotage>) -> Self {
         let disk = SimDisk::new();
         let config = config(id, controllers);
-        let initial = |id: i32| InitialController {
-            id: NodeId(id),
-            host: format!("node{id}"),
-            port: 9093,
-            directory: directory_id(id),
-        };
         let quorum = match id {
-            _ if id <= voters => Quorum::Initial((1..=voters).map(initial).collect()),
+            _ if id <= voters => Quorum::Initial((1..=voters).map(initial_controller).collect()),
             _ if id <= controllers => Quorum::None,
             _ => Quorum::Configured,
         };
@@ -106,11 +106,7 @@ impl Node {
         self.life += 1;
         (self.tick_at, self.paused_until) = (Millis::MAX, Millis(0));
         self.disk.set_clock_ms(now.0);
-        let disk: Arc<dyn Disk> = match self.sabotage {
-            Some(sabotage) if sabotage.is_of_disk() => Arc::new(LyingDisk::new(self.disk.clone(), sabotage)),
-            _ => Arc::new(self.disk.clone()),
-        };
-        let files = FileCache::new(Arc::clone(&disk), 100);
+        let files = FileCache::new(sabotage::disk(&self.disk, self.sabotage), 100);
         let context = LogContext { files, tails: TailBudget::new(1 << 20) };
         let directories = storage::open(&context, &self.config, || directory_id(self.id));
         let directories = directories.map_err(|error| error.to_string())?;

@@ -76,22 +76,24 @@ impl Sabotage {
         Self::MixAssignments,
     ];
 
-    pub fn is_of_disk(self) -> bool {
+    fn is_of_disk(self) -> bool {
         matches!(self, Self::ForgetSync | Self::ForgetVote | Self::ForgetNames)
+    }
+}
+
+/// A node's disk, as honest as the fault lets it be.
+pub fn disk(disk: &SimDisk, sabotage: Option<Sabotage>) -> Arc<dyn Disk> {
+    match sabotage {
+        Some(sabotage) if sabotage.is_of_disk() => Arc::new(LyingDisk { disk: disk.clone(), sabotage }),
+        _ => Arc::new(disk.clone()),
     }
 }
 
 /// A disk that does not do what it says.
 #[derive(Debug)]
-pub struct LyingDisk {
+struct LyingDisk {
     disk: SimDisk,
     sabotage: Sabotage,
-}
-
-impl LyingDisk {
-    pub fn new(disk: SimDisk, sabotage: Sabotage) -> Self {
-        Self { disk, sabotage }
-    }
 }
 
 impl Disk for LyingDisk {

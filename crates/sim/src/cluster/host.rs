@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use ottla_commit_log::SimDisk;
 use ottla_commit_log::disk::CrashImage;
-use ottla_commit_log::{Disk, SimDisk};
-use ottla_model::{Millis, NodeId, Uuid};
+use ottla_model::{Millis, Uuid};
 use ottla_server::api::RequestHook;
 use ottla_server::clock::{self, Clock};
 use ottla_server::config::{Properties, ServerConfig};
 use ottla_server::environment::Environment;
 use ottla_server::node::{Node, RunningNode};
-use ottla_server::storage::{self, FormatOptions, InitialController, Quorum};
+use ottla_server::storage::{self, FormatOptions, Quorum};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -23,11 +23,10 @@ use tokio::time::Instant;
 use super::client::OFFSETS_PARTITIONS;
 use super::net::Net;
 use super::tamper::Tamper;
-use crate::node::CLUSTER;
-use crate::sabotage::{LyingDisk, Sabotage};
+use crate::node::{CLUSTER, CONTROLLER_PORT, directory_id, initial_controller};
+use crate::sabotage::{self, Sabotage};
 
 pub const CLIENT_PORT: u16 = 9092;
-pub const CONTROLLER_PORT: u16 = 9093;
 /// Wall time at the beginning.
 pub const BEGIN_MS: i64 = 1_700_000_000_000;
 
@@ -141,9 +140,8 @@ pub struct Host {
     pub skew_ms: i64,
 }
 
-/// Of a host's first directory, which holds the metadata log, and of the others.
-pub fn directory_id(host: i32, directory: u128) -> Uuid {
-    Uuid::from_u128((1000 + host as u128) << 64 | (7 + directory))
+fn second_directory_id(id: i32) -> Uuid {
+    Uuid::from_u128((2000 + id as u128) << 64 | 7)
 }
 
 /// What a cluster is made of.
@@ -205,19 +203,13 @@ impl Host {
     pub fn format(id: i32, layout: &Layout, net: &Net, sabotage: Option<Sabotage>) -> Self {
         let disk = SimDisk::new();
         let config = config(id, layout);
-        let initial = |id: i32| InitialController {
-            id: NodeId(id),
-            host: format!("node{id}"),
-            port: CONTROLLER_PORT,
-            directory: directory_id(id, 0),
-        };
         let quorum = match layout.controllers.contains(&id) && !layout.static_voters {
-            true => Quorum::Initial(layout.controllers.clone().map(initial).collect()),
+            true => Quorum::Initial(layout.controllers.clone().map(initial_controller).collect()),
             false => Quorum::Configured,
         };
         // Of an initial controller the first is said already.
-        let mut directories = u128::from(matches!(quorum, Quorum::Initial(_)))..;
-        let next_id = || directory_id(id, directories.next().unwrap_or_default());
+        let mut first = Some(directory_id(id)).filter(|_| !matches!(quorum, Quorum::Initial(_)));
+        let next_id = || first.take().unwrap_or_else(|| second_directory_id(id));
         let options = FormatOptions {
             cluster_id: CLUSTER.into(),
             quorum,
@@ -247,10 +239,7 @@ impl Host {
         let mut driven = Driven::new(now_ms);
         driven.skew_ms = self.skew_ms;
         (self.life, self.stopping, self.is_stopping) = Default::default();
-        let disk: Arc<dyn Disk> = match self.sabotage {
-            Some(sabotage) if sabotage.is_of_disk() => Arc::new(LyingDisk::new(self.disk.clone(), sabotage)),
-            _ => Arc::new(self.disk.clone()),
-        };
+        let disk = sabotage::disk(&self.disk, self.sabotage);
         let hook = self
             .sabotage
             .map(|sabotage| Arc::new(Tamper::new(sabotage, Arc::clone(&self.life))) as Arc<dyn RequestHook>);

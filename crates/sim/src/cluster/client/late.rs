@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use ottla_protocol::api::broker_heartbeat::BrokerHeartbeatRequest;
 
 use super::{Client, lock};
-use crate::cluster::host::CONTROLLER_PORT;
+use crate::node::CONTROLLER_PORT;
 
 const BETWEEN_MS_MAX: i64 = 2_000;
 

@@ -18,7 +18,7 @@ use ottla_protocol::api::remove_raft_voter::RemoveRaftVoterRequest;
 use ottla_protocol::api::update_features::{FeatureUpdateKey, UpdateFeaturesRequest};
 
 use super::{Client, PARTITIONS, TOPIC, lock};
-use crate::cluster::host::{CONTROLLER_PORT, directory_id};
+use crate::node::{CONTROLLER_PORT, directory_id};
 
 const BETWEEN_MS_MAX: i64 = 3_000;
 const TIMEOUT_MS: i32 = 3_000;
@@ -110,7 +110,7 @@ impl Client {
     async fn remove_voter(&mut self, id: i32) {
         let request = RemoveRaftVoterRequest {
             voter_id: id,
-            voter_directory_id: directory_id(id, 0),
+            voter_directory_id: directory_id(id),
             ..Default::default()
         };
         if let Some(answer) = self.ask_anybody(&request).await {
@@ -125,7 +125,7 @@ impl Client {
         let request = AddRaftVoterRequest {
             timeout_ms: TIMEOUT_MS,
             voter_id: id,
-            voter_directory_id: directory_id(id, 0),
+            voter_directory_id: directory_id(id),
             listeners: vec![listener],
             ack_when_committed: true,
             ..Default::default()
