@@ -74,6 +74,10 @@ pub fn format(args: FormatArgs) -> Result<()> {
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
     let formatted = storage::format(&RealDisk, &config, &options, Millis(now), storage::random_id)?;
+    for (path, error) in &formatted.ignored {
+        println!("I/O error trying to read log directory {}. Ignoring...", path.display());
+        eprintln!("warning: {error}");
+    }
     if formatted.directories.is_empty() {
         println!("All of the log directories are already formatted.");
     }

@@ -13,6 +13,9 @@ pub enum StorageError {
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("{} is corrupt: {reason}", path.display())]
     Corrupt { path: PathBuf, reason: String },
+    /// The disk is fine, but what lies on it no broker has left there: somebody has to look before anything is served.
+    #[error("{}: {reason}", path.display())]
+    Foreign { path: PathBuf, reason: String },
     /// An earlier fault made the log read-only until the process restarts.
     #[error("the log is offline after an earlier fault")]
     Offline,

@@ -180,7 +180,10 @@ impl LogDir {
         for entry in entries.into_iter().filter(|entry| entry.is_dir && entry.name != REMOTE_INDEX_CACHE) {
             let path = self.path().join(&entry.name);
             match PartitionDir::parse(&entry.name) {
-                None => return Err(StorageError::corrupt(path, "no partition's directory name")),
+                None => {
+                    let reason = "no partition's directory name".to_owned();
+                    return Err(StorageError::Foreign { path, reason });
+                }
                 Some(PartitionDir::Live(partition)) if &*partition.topic == METADATA_TOPIC => {}
                 Some(PartitionDir::Delete(_)) => loaded.deleted_dirs.push(path),
                 Some(PartitionDir::Stray(_)) => {}

@@ -243,6 +243,20 @@ impl Connection {
         Ok(())
     }
 
+    /// The error of each of the broker's log directories by DescribeLogDirs (version 1, of no topic).
+    pub fn log_dir_errors(&mut self) -> Result<BTreeMap<String, i16>> {
+        let answer = self.ask(&request(35, 1, 8, Header::Plain, Body::new().i32(0)))?;
+        let mut cursor = Cursor(&answer);
+        let _throttle = cursor.i32()?;
+        let mut errors = BTreeMap::new();
+        for _ in 0..cursor.i32()? {
+            let (error, dir, topics) = (cursor.i16()?, cursor.string()?, cursor.i32()?);
+            ensure!(topics == 0, "DescribeLogDirs: {topics} topics in {dir}, and was asked for none");
+            errors.insert(dir, error);
+        }
+        Ok(errors)
+    }
+
     /// The error of a consumer's Fetch (version 4) from an offset on.
     pub fn fetch_error(&mut self, topic: &str, partition: i32, offset: i64) -> Result<i16> {
         let body = Body::new().i32(-1).i32(100).i32(1).i32(1 << 20).i8(0);

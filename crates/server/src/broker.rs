@@ -25,12 +25,13 @@ pub mod topic_settings;
 pub mod waiters;
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use ottla_commit_log::LogDir;
 use ottla_metadata::configs::Layers;
-use ottla_metadata::{MetadataImage, TopicImage};
+use ottla_metadata::{MetadataImage, PartitionRegistration, TopicImage};
 use ottla_model::{BrokerEpoch, ErrorCode, NodeId, TopicPartition, Uuid};
 use ottla_protocol::Str;
 use parking_lot::Mutex;
@@ -106,6 +107,7 @@ impl Broker {
         fetch_network: Arc<RpcNetwork>,
         image: Arc<ArcSwap<MetadataImage>>,
         dirs: Vec<BrokerDir>,
+        unopened_dirs: Vec<PathBuf>,
     ) -> Arc<Self> {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let slots_max = config.fetch.session_cache_slots_max.max(0) as usize;
@@ -131,7 +133,7 @@ impl Broker {
             producer_ids: ProducerIds::default(),
             dirs,
             log_dir_moves: LogDirMoves::default(),
-            log_dirs: LogDirStates::new(),
+            log_dirs: LogDirStates::new(unopened_dirs),
             session: Session::new(&config),
             groups: GroupCoordinators::new(HostConfig::of(&config)),
             being_created: Mutex::default(),
@@ -173,9 +175,23 @@ impl Broker {
         found.map_err(|error| unless_known(error, self.image().topics.by_name(topic), partition))
     }
 
+    /// Whether this broker's replica may lie in a directory that is offline: the metadata names one that is not online,
+    /// and what lies in those that are not nobody can see. A replica without a directory yet (`Uuid::ONE`) does not.
+    fn lies_offline(&self, registration: &PartitionRegistration) -> bool {
+        self.log_dirs.any_offline()
+            && registration
+                .directory(self.node_id)
+                .is_some_and(|id| id != Uuid::ONE && !self.online_dirs().any(|dir| dir.id == id))
+    }
+
     /// The partitions of this broker at present.
     pub fn table(&self) -> Arc<PartitionTable> {
         self.table.load_full()
+    }
+
+    /// Those that have not failed.
+    fn online_dirs(&self) -> impl Iterator<Item = &BrokerDir> {
+        self.dirs.iter().filter(|dir| !self.log_dirs.has_failed(dir.id))
     }
 
     fn dir(&self, id: Uuid) -> Option<&BrokerDir> {
@@ -226,7 +242,8 @@ impl Drop for Broker {
     }
 }
 
-/// The error of a partition that is not in the table: one that the metadata knows is about to come.
+/// The error of a partition that is not in the table: one that the metadata knows is about to come, or was in a
+/// directory that is offline since the start.
 fn unless_known(error: ErrorCode, topic: Option<&Arc<TopicImage>>, partition: i32) -> ErrorCode {
     match topic.and_then(|topic| topic.partitions.get(&partition)) {
         Some(_) => ErrorCode::NotLeaderOrFollower,

@@ -160,6 +160,7 @@ impl RunningNode {
             RpcNetwork::over(machine),
             running.metadata.shared(),
             dirs,
+            directories.offline.clone(),
         );
         let node = Arc::new(Node {
             broker: Arc::clone(&broker),

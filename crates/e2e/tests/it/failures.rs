@@ -1,7 +1,8 @@
 //! Failures that are not over within seconds: a log directory that is gone while its broker goes on, and partitions all
 //! of whose in-sync replicas are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -15,10 +16,18 @@ use ottla_e2e::{scenario, tools};
 
 use crate::Named;
 
-pub const TESTS: &[Named] = &[("log_directory", log_directory), ("unclean_election", unclean_election)];
+pub const TESTS: &[Named] = &[
+    ("log_directory", log_directory),
+    ("dead_directory", dead_directory),
+    ("unclean_election", unclean_election),
+];
 
 const TOPIC: &str = "failures";
 const OFFSETS: &str = "__consumer_offsets";
+
+/// Error codes.
+const NOT_LEADER_OR_FOLLOWER: i16 = 6;
+const KAFKA_STORAGE_ERROR: i16 = 56;
 
 /// One of the two log directories of a broker fails: what it led there others lead, what it has in the other one it
 /// goes on to lead and to follow; with a repaired disk it is back everywhere.
@@ -82,6 +91,76 @@ fn lose_directory(cluster: &mut Cluster) -> Result<()> {
     Ok(())
 }
 
+/// A broker starts while one of its two log directories cannot be read: it leads and follows what it has in the other
+/// one, the rest others lead; with a repaired disk it is back everywhere.
+fn dead_directory() -> Result<()> {
+    let mut shape = Shape::of(&[Brand::candidate(); 3]);
+    shape.disk = Disk::Second(96);
+    let mut cluster = Cluster::start(&shape)?;
+    let outcome = start_without_directory(&mut cluster);
+    cluster.explained(outcome)
+}
+
+fn start_without_directory(cluster: &mut Cluster) -> Result<()> {
+    cluster.create_topic(TOPIC, 3, 3)?;
+    // Enough for each broker to lead and to follow in each of its directories.
+    cluster.create_topic("more", 24, 3)?;
+    let home = cluster.node(1).home().to_owned();
+    let mut load = Load::over(&cluster.bootstrap(), &home, TOPIC)?;
+    load.await_progress(300)?;
+    cluster.await_in_sync()?;
+    let victim = 1;
+    let lost = second_directory(cluster, victim)?;
+    let before = cluster.metadata()?.partitions;
+    let led = |name: &&(String, i32)| before[*name].leader == victim;
+    let kept = before.keys().filter(led).find(|name| !lost.contains(*name));
+    let (topic, partition) = kept.context("find a partition that it leads in the first directory")?;
+    ensure!(lost.iter().any(|name| led(&name)), "node {victim} leads nothing in its second directory");
+
+    cluster.node_mut(victim).stop()?;
+    cluster.node(victim).disk()?.lose_power()?;
+    let begun = Instant::now();
+    cluster.launch(&[victim])?;
+    await_all(cluster, |name, state| match lost.contains(name) {
+        true => state.leader >= 0 && state.leader != victim && !state.isr.contains(&victim),
+        false => state.isr.contains(&victim),
+    })?;
+    eprintln!(
+        "e2e: started without {} of {} partitions, and in sync with the others after {:.1} s",
+        lost.len(),
+        before.len(),
+        begun.elapsed().as_secs_f64()
+    );
+    elect_preferred(cluster, topic, *partition)?;
+    cluster.leader_among(topic, *partition, |leader| leader == victim)?;
+    let mut connection = Connection::open(cluster.node(victim).address(), Duration::from_secs(20))?;
+    let errors = connection.log_dir_errors()?;
+    let path = |path: PathBuf| path.display().to_string();
+    let (data, second) = (path(cluster.node(victim).data()), path(cluster.node(victim).second()));
+    ensure!(errors == BTreeMap::from([(data, 0), (second, KAFKA_STORAGE_ERROR)]), "{errors:?}");
+    for (topic, partition) in &lost {
+        let error = connection.fetch_error(topic, *partition, 0)?;
+        ensure!(error == NOT_LEADER_OR_FOLLOWER, "fetch of {topic}-{partition}: {error}");
+    }
+    load.await_progress(300)?;
+
+    cluster.node_mut(victim).stop()?;
+    cluster.node(victim).disk()?.restore()?;
+    cluster.launch(&[victim])?;
+    cluster.await_in_sync()?;
+    ensure!(
+        second_directory(cluster, victim)? == lost,
+        "replicas have moved between the directories of node {victim}"
+    );
+    let audit = load.finish()?;
+    let bytes = cluster.await_equal_logs(TOPIC)? + cluster.await_equal_logs(OFFSETS)?;
+    eprintln!(
+        "e2e: {} records acknowledged, all there once; {bytes} bytes equal on all replicas",
+        audit.acknowledged
+    );
+    Ok(())
+}
+
 /// Has a partition that is written to led by a node on which it lies in the second directory.
 fn lead_in_second_directory(cluster: &mut Cluster) -> Result<i32> {
     // Each directory got one of three partitions at least.
@@ -93,17 +172,23 @@ fn lead_in_second_directory(cluster: &mut Cluster) -> Result<i32> {
     if cluster.leader(TOPIC, partition)? != 1 {
         let address = cluster.node(1).address();
         Connection::open(address, Duration::from_secs(20))?.reassign(TOPIC, partition, &[1, 2, 3])?;
-        let bootstrap = cluster.bootstrap();
-        let number = partition.to_string();
-        let arguments = ["--election-type", "preferred", "--topic", TOPIC, "--partition", &number];
-        let arguments = [&["--bootstrap-server", &bootstrap], &arguments[..]].concat();
-        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-        let limit = Duration::from_secs(40);
-        let outcome = tools::runner()?.tool(Jars::Tools, "kafka-leader-election", &arguments, b"", limit)?;
-        ensure!(outcome.status == 0, "elect a preferred leader: {outcome:?}");
+        elect_preferred(cluster, TOPIC, partition)?;
         cluster.leader_among(TOPIC, partition, |leader| leader == 1)?;
     }
     Ok(1)
+}
+
+/// Has the first replica of a partition made its leader.
+fn elect_preferred(cluster: &Cluster, topic: &str, partition: i32) -> Result<()> {
+    let bootstrap = cluster.bootstrap();
+    let number = partition.to_string();
+    let arguments = ["--election-type", "preferred", "--topic", topic, "--partition", &number];
+    let arguments = [&["--bootstrap-server", &bootstrap], &arguments[..]].concat();
+    let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+    let limit = Duration::from_secs(40);
+    let outcome = tools::runner()?.tool(Jars::Tools, "kafka-leader-election", &arguments, b"", limit)?;
+    ensure!(outcome.status == 0, "elect a preferred leader: {outcome:?}");
+    Ok(())
 }
 
 /// The partitions that lie in a node's second directory.

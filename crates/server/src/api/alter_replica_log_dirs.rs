@@ -43,6 +43,9 @@ pub async fn handle(
 fn directory(broker: &Broker, path: &Str) -> Result<Uuid, ErrorCode> {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let wanted = absolute(Path::new(&**path));
+    if broker.log_dirs.unopened().iter().any(|path| absolute(path) == wanted) {
+        return Err(ErrorCode::KafkaStorageError);
+    }
     let found = broker.dirs.iter().find(|dir| absolute(dir.dir.path()) == wanted);
     let dir = found.ok_or(ErrorCode::LogDirNotFound)?;
     if broker.log_dirs.has_failed(dir.id) { Err(ErrorCode::KafkaStorageError) } else { Ok(dir.id) }

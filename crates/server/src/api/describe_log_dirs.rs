@@ -1,6 +1,7 @@
 //! DescribeLogDirs (35): versions 1 to 5. What lies in each log directory, and the room that is left.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use ottla_model::{ErrorCode, TopicPartition};
@@ -18,8 +19,9 @@ pub async fn handle(
     _: &RequestContext,
     request: DescribeLogDirsRequest,
 ) -> DescribeLogDirsResponse {
-    let results = broker.dirs.iter().map(|dir| describe(broker, dir, request.topics.as_deref())).collect();
-    DescribeLogDirsResponse { results, ..Default::default() }
+    let opened = broker.dirs.iter().map(|dir| describe(broker, dir, request.topics.as_deref()));
+    let unopened = broker.log_dirs.unopened().iter().map(|path| offline(path));
+    DescribeLogDirsResponse { results: opened.chain(unopened).collect(), ..Default::default() }
 }
 
 fn describe(
@@ -27,20 +29,10 @@ fn describe(
     dir: &BrokerDir,
     wanted: Option<&[DescribableLogDirTopic]>,
 ) -> DescribeLogDirsResult {
-    // Java's path text: absolute, but not resolved.
-    let path = std::path::absolute(dir.dir.path()).unwrap_or_else(|_| dir.dir.path().to_owned());
-    let log_dir = Str::from(path.to_string_lossy().as_ref());
     if broker.log_dirs.has_failed(dir.id) {
-        let error_code = ErrorCode::KafkaStorageError.code();
-        return DescribeLogDirsResult { error_code, log_dir, ..Default::default() };
+        return offline(dir.dir.path());
     }
-    let (total_bytes, usable_bytes) = match dir.dir.space() {
-        Ok((total, usable)) => (total as i64, usable as i64),
-        Err(error) => {
-            let error_code = error.error_code().code();
-            return DescribeLogDirsResult { error_code, log_dir, ..Default::default() };
-        }
-    };
+    let Ok((total_bytes, usable_bytes)) = dir.dir.space() else { return offline(dir.dir.path()) };
     let mut topics: BTreeMap<Arc<str>, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
     for handle in broker.table().partitions() {
         if handle.dir_id != dir.id || !is_wanted(&handle.name, wanted) {
@@ -68,15 +60,26 @@ fn describe(
     }
     DescribeLogDirsResult {
         error_code: ErrorCode::None.code(),
-        log_dir,
+        log_dir: path_text(dir.dir.path()),
         topics: topics
             .into_iter()
             .map(|(name, partitions)| DescribeLogDirsTopic { name: Str::from(name.as_ref()), partitions })
             .collect(),
-        total_bytes,
-        usable_bytes,
+        total_bytes: total_bytes as i64,
+        usable_bytes: usable_bytes as i64,
         ..Default::default()
     }
+}
+
+fn offline(path: &Path) -> DescribeLogDirsResult {
+    let error_code = ErrorCode::KafkaStorageError.code();
+    DescribeLogDirsResult { error_code, log_dir: path_text(path), ..Default::default() }
+}
+
+/// Java's text of a path: absolute, but not resolved.
+fn path_text(path: &Path) -> Str {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Str::from(path.to_string_lossy().as_ref())
 }
 
 fn is_wanted(name: &TopicPartition, wanted: Option<&[DescribableLogDirTopic]>) -> bool {

@@ -101,7 +101,7 @@ impl Background {
             self.log_starts.is_due(now) || retention,
             self.high_watermarks.is_due(now),
         );
-        for dir in &self.broker.dirs {
+        for dir in self.broker.online_dirs() {
             let written = [
                 recovery_points.then(|| dir.dir.checkpoint_recovery_points()),
                 log_starts.then(|| dir.dir.checkpoint_log_starts()),

@@ -120,7 +120,7 @@ impl BrokerLifecycle {
             Duration::from_millis(config.lifecycle.initial_registration_timeout_ms.max(0) as u64);
         let epoch = Arc::new(AtomicI64::new(BrokerEpoch::NONE.0));
         let node_id = config.node_id;
-        let wish = Arc::new(Mutex::new(Wish::Serve));
+        let wish = Arc::new(Mutex::new(Wish::Load));
         let election_timeout = Duration::from_millis(config.quorum.election_timeout_ms.max(0) as u64);
         Self {
             controller,
@@ -204,8 +204,13 @@ impl BrokerLifecycle {
         }
     }
 
-    /// Says that the broker is ready; comes back when clients may see it.
+    /// Says that the broker is ready; comes back when clients may see it. A controller that first heard with this of a
+    /// directory that failed would have the broker lead what lies there.
     pub async fn unfence(&self) -> Result<(), LifecycleError> {
+        while !self.log_dirs.failed().is_empty() && self.heartbeat().await?.error_code != 0 {
+            tokio::time::sleep(EAGER_INTERVAL).await;
+        }
+        *self.wish.lock().await = Wish::Serve;
         loop {
             let response = self.heartbeat().await?;
             if response.error_code == 0 && !response.is_fenced {
@@ -284,7 +289,7 @@ impl BrokerLifecycle {
             broker_id: self.node_id.0,
             broker_epoch: self.epoch().0,
             current_metadata_offset: self.metadata.offset().0,
-            want_fence: false,
+            want_fence: *wish == Wish::Load,
             want_shut_down: *wish == Wish::ShutDown,
             offline_log_dirs: self.log_dirs.failed(),
             cordoned_log_dirs: Some(Vec::new()),
@@ -298,6 +303,7 @@ impl BrokerLifecycle {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wish {
+    Load,
     Serve,
     ShutDown,
 }

@@ -4,9 +4,11 @@
 //! A directory fails as a whole, and for good: one log that the disk has failed takes all others with it, as nobody
 //! knows what else is lost. Kafka's own rule.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use ottla_commit_log::StorageError;
 use ottla_model::Uuid;
 use ottla_protocol::api::assign_replicas_to_dirs::{
     AssignReplicasToDirsRequest, AssignReplicasToDirsRequestDirectoryData,
@@ -17,7 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tracing::{debug, error};
 
-use super::Broker;
+use super::{Broker, BrokerDir};
 
 /// How long to wait before replicas' directories are told again.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -31,6 +33,8 @@ type Assignment = (Uuid, i32, Uuid);
 pub struct LogDirStates {
     broker: OnceLock<Weak<Broker>>,
     runtime: Handle,
+    /// Those of `log.dirs` that could not be opened at the start: the controller has never heard of them.
+    unopened: Vec<PathBuf>,
     failed: Mutex<Vec<Uuid>>,
     /// Told when a directory has failed: the controller is to know at once.
     pub changed: Notify,
@@ -48,10 +52,11 @@ struct Assignments {
 
 impl LogDirStates {
     /// Must be called inside a runtime.
-    pub fn new() -> Arc<Self> {
+    pub fn new(unopened: Vec<PathBuf>) -> Arc<Self> {
         Arc::new(Self {
             broker: OnceLock::new(),
             runtime: Handle::current(),
+            unopened,
             failed: Mutex::default(),
             changed: Notify::new(),
             fault: watch::Sender::default(),
@@ -64,13 +69,29 @@ impl LogDirStates {
         let _ = self.broker.set(Arc::downgrade(broker));
     }
 
-    /// Those that have failed.
+    pub fn unopened(&self) -> &[PathBuf] {
+        &self.unopened
+    }
+
+    /// Those that were opened and have failed.
     pub fn failed(&self) -> Vec<Uuid> {
         self.failed.lock().clone()
     }
 
     pub fn has_failed(&self, id: Uuid) -> bool {
         self.failed.lock().contains(&id)
+    }
+
+    /// Whether replicas may lie where nobody can look.
+    pub fn any_offline(&self) -> bool {
+        !self.unopened.is_empty() || !self.failed.lock().is_empty()
+    }
+
+    /// Takes a directory out of service whose logs cannot be loaded.
+    pub fn fail_at_load(&self, dir: &BrokerDir, error: &StorageError) {
+        error!(dir = %dir.dir.path().display(), %error, "the log directory is offline: its logs cannot be loaded");
+        self.failed.lock().push(dir.id);
+        self.changed.notify_one();
     }
 
     /// Why the broker cannot go on, once all directories have failed.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ottla_commit_log::{Disposition, Log, StorageError};
+use ottla_commit_log::{Disposition, LoadedDir, Log, LogDir, StorageError};
 use ottla_metadata::configs::Layers;
 use ottla_metadata::{ConfigResource, MetadataImage, PartitionRegistration, TopicImage};
 use ottla_metadata::{MetadataChanges, TopicChange, TopicChangeKind};
@@ -44,7 +44,8 @@ pub struct Loaded {
 }
 
 impl Reconciler {
-    /// Loads the logs of every directory that the image gives to this broker; others are put aside as strays.
+    /// Loads the logs of every directory that the image gives to this broker; others are put aside as strays. A
+    /// directory that the disk fails is offline from now on; the last error is returned if all are.
     pub fn load(broker: &Arc<Broker>, image: &MetadataImage) -> Result<(Self, Loaded), StorageError> {
         let layers = image.configs.layers(broker.node_id, broker.config.static_broker.clone());
         let threads =
@@ -52,12 +53,21 @@ impl Reconciler {
         let mut reconciler = Self { broker: Arc::clone(broker), loaded: HashMap::new(), futures: Vec::new() };
         let mut sum =
             Loaded { logs: 0, bytes_scanned: 0, clean: true, previous_broker_epoch: BrokerEpoch::NONE };
+        let mut last_fault = None;
         for (index, dir) in broker.dirs.iter().enumerate() {
             let choose = |partition: &TopicPartition, topic_id: Option<Uuid>| {
                 disposition(image, &layers, broker.node_id, partition, topic_id)
             };
             let threads = threads.unwrap_or(2).max(1) as usize;
-            let found = dir.dir.load_all(threads, &choose, clock::now())?;
+            let found = match load_dir(&dir.dir, threads, &choose) {
+                Err(error @ StorageError::Foreign { .. }) => return Err(error),
+                Err(error) => {
+                    broker.log_dirs.fail_at_load(dir, &error);
+                    last_fault = Some(error);
+                    continue;
+                }
+                Ok(found) => found,
+            };
             sum.bytes_scanned += found.report.bytes_scanned;
             sum.previous_broker_epoch = match index {
                 0 => found.previous_broker_epoch,
@@ -65,21 +75,20 @@ impl Reconciler {
                 _ => BrokerEpoch::NONE,
             };
             sum.clean &= found.clean;
-            for path in found.deleted_dirs {
-                info!(path = %path.display(), "removing the rest of a deleted partition");
-                dir.dir.remove_dir(&path)?;
-            }
             reconciler.futures.extend(found.future_logs.into_iter().map(|log| (index, log)));
             for log in found.logs {
                 sum.logs += 1;
                 let partition = log.partition().clone();
                 if let Some((other, _)) = reconciler.loaded.insert(partition.clone(), (index, log)) {
-                    return Err(StorageError::Corrupt {
+                    return Err(StorageError::Foreign {
                         path: dir.dir.path().join(partition.to_string()),
                         reason: format!("also lies in {}", broker.dirs[other].dir.path().display()),
                     });
                 }
             }
+        }
+        if let Some(error) = last_fault.filter(|_| broker.online_dirs().next().is_none()) {
+            return Err(error);
         }
         reconciler.take_up_abandoned(image)?;
         Ok((reconciler, sum))
@@ -124,7 +133,8 @@ impl Reconciler {
         self.broker.fetchers.stop();
         let table = self.broker.table();
         let mut first_error = None;
-        for dir in &self.broker.dirs {
+        // What failed is not marked as whole: the next start looks through it.
+        for dir in self.broker.online_dirs() {
             let here = table.partitions().filter(|handle| handle.dir_id == dir.id);
             let logs = here.filter_map(|handle| {
                 let slot = handle.slot;
@@ -199,7 +209,8 @@ impl Reconciler {
                     gone.push(handle);
                     None
                 }
-                None if lives_here => {
+                // No other log is made for one that nobody can look at.
+                None if lives_here && !self.broker.lies_offline(registration) => {
                     let name = TopicPartition::new(Arc::clone(&topic.name), *index);
                     match self.create(&name, topic.id, registration, &settings) {
                         Ok(handle) => {
@@ -313,13 +324,12 @@ impl Reconciler {
 
     /// The directory that the controller chose, else the one with the fewest logs.
     fn choose_dir(&self, registration: &PartitionRegistration) -> &BrokerDir {
-        let dirs = &self.broker.dirs;
         let assigned = registration.directory(self.broker.node_id);
-        let online = || dirs.iter().filter(|dir| !self.broker.log_dirs.has_failed(dir.id));
+        let online = || self.broker.online_dirs();
         online()
             .find(|dir| Some(dir.id) == assigned)
             .or_else(|| online().min_by_key(|dir| dir.dir.log_count()))
-            .or(dirs.first())
+            .or(self.broker.dirs.first())
             .expect("a broker has a log directory")
     }
 
@@ -393,6 +403,20 @@ impl Reconciler {
             }
         }
     }
+}
+
+/// Loads a directory's logs and removes what is left of deleted ones.
+fn load_dir(
+    dir: &LogDir,
+    threads: usize,
+    choose: &(dyn Fn(&TopicPartition, Option<Uuid>) -> Disposition + Sync),
+) -> Result<LoadedDir, StorageError> {
+    let found = dir.load_all(threads, choose, clock::now())?;
+    for path in &found.deleted_dirs {
+        info!(path = %path.display(), "removing the rest of a deleted partition");
+        dir.remove_dir(path)?;
+    }
+    Ok(found)
 }
 
 /// Whether a log on disk belongs to a partition of this broker.

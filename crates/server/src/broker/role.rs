@@ -82,7 +82,7 @@ impl BrokerRole {
         publishing: &ControllerHandle,
         accept_limits: Arc<ArcSwap<AcceptLimits>>,
     ) -> Result<Self, StartError> {
-        registration.previous_epoch = previous_epoch(broker)?;
+        registration.previous_epoch = previous_epoch(broker);
         let lifecycle = BrokerLifecycle::new(
             &broker.config,
             broker.controller.clone(),
@@ -106,7 +106,7 @@ impl BrokerRole {
         let alive = lifecycle.clone();
         tokio::spawn(async move { alive.keep_alive().await });
         let background = Some(start_background(broker));
-        for dir in &broker.dirs {
+        for dir in broker.online_dirs() {
             info!("data in {}", absolute(dir.dir.path().to_owned()).display());
         }
         info!(
@@ -156,16 +156,12 @@ impl BrokerRole {
     }
 }
 
-/// The epoch at which the broker stopped cleanly, if all its directories say the same.
-fn previous_epoch(broker: &Broker) -> Result<BrokerEpoch, StorageError> {
-    let mut epochs = broker.dirs.iter().map(|dir| dir.dir.clean_marker());
-    let first = epochs.next().transpose()?.flatten();
-    for epoch in epochs {
-        if epoch? != first {
-            return Ok(BrokerEpoch::NONE);
-        }
-    }
-    Ok(first.unwrap_or(BrokerEpoch::NONE))
+/// The epoch at which the broker stopped cleanly, if all directories of `log.dirs` are there and say the same.
+fn previous_epoch(broker: &Broker) -> BrokerEpoch {
+    // One that cannot be read says nothing; that it is offline is found when its logs are loaded.
+    let mut epochs = broker.dirs.iter().map(|dir| dir.dir.clean_marker().ok().flatten());
+    let first = epochs.next().flatten().filter(|_| !broker.log_dirs.any_offline());
+    if epochs.all(|epoch| epoch == first) { first.unwrap_or(BrokerEpoch::NONE) } else { BrokerEpoch::NONE }
 }
 
 fn start_background(broker: &Arc<Broker>) -> (mpsc::UnboundedSender<()>, Loop) {

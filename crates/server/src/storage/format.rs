@@ -12,7 +12,7 @@ use ottla_protocol::EncodeError;
 use ottla_protocol::records::metadata::{FeatureLevelRecord, MetadataRecord, UserScramCredentialRecord};
 use ottla_raft::{Endpoint, ReplicaKey, VersionRange, Voter, VoterSet};
 
-use super::{META_PROPERTIES, METADATA_PARTITION, directories, is_formatted};
+use super::{META_PROPERTIES, METADATA_PARTITION, directories};
 use crate::config::ServerConfig;
 use crate::quorum::KRAFT_VERSIONS;
 use crate::quorum::snapshot::{self, SnapshotError, SnapshotHead, SnapshotId};
@@ -78,10 +78,12 @@ impl std::str::FromStr for InitialController {
 }
 
 /// What was done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Formatted {
     /// Empty if all were formatted already.
     pub directories: Vec<FormattedDirectory>,
+    /// Data directories that cannot be read, and why: left alone, a broker starts without them.
+    pub ignored: Vec<(PathBuf, OpenDirError)>,
     pub metadata_version: MetadataVersion,
 }
 
@@ -125,18 +127,23 @@ pub fn format(
     }
     check_quorum(config, options)?;
     let levels = feature_levels(config, options)?;
-    let mut formatted =
-        Formatted { directories: Vec::new(), metadata_version: MetadataVersion(levels.metadata_version) };
+    let mut formatted = Formatted {
+        directories: Vec::new(),
+        ignored: Vec::new(),
+        metadata_version: MetadataVersion(levels.metadata_version),
+    };
     let mut todo = Vec::new();
     for path in directories(config) {
-        match is_formatted(disk, &path).map_err(|source| io_error("read", &path, source))? {
-            false => todo.push(path),
-            true => {
-                check_owner(disk, config, options, &path)?;
+        match read_meta_properties(disk, &path) {
+            Ok(None) => todo.push(path),
+            Ok(Some(found)) => {
+                check_owner(&found, config, options, &path)?;
                 if !options.ignore_formatted {
                     return Err(FormatError::AlreadyFormatted(path));
                 }
             }
+            Err(error) if path == config.metadata_log_dir => return Err(error.into()),
+            Err(error) => formatted.ignored.push((path, error)),
         }
     }
     // The metadata directory comes last: with it the node is complete.
@@ -174,12 +181,11 @@ pub fn format(
 
 /// A directory that is formatted must be this node's, or it would be taken for one that needs nothing.
 fn check_owner(
-    disk: &dyn Disk,
+    found: &MetaProperties,
     config: &ServerConfig,
     options: &FormatOptions,
     path: &Path,
 ) -> Result<(), FormatError> {
-    let Some(found) = read_meta_properties(disk, path)? else { return Ok(()) };
     let (cluster_id, node_id) = (&options.cluster_id, config.node_id);
     match found.cluster_id == *cluster_id && found.node_id == node_id {
         true => Ok(()),

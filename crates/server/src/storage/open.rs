@@ -7,6 +7,7 @@ use ottla_commit_log::{
     Disk, LogContext, LogDir, MetaProperties, OpenDirError, StorageError, read_meta_properties,
 };
 use ottla_model::{NodeId, Uuid};
+use tracing::error;
 
 use super::{META_PROPERTIES, directories};
 use crate::config::ServerConfig;
@@ -17,8 +18,10 @@ pub struct Directories {
     pub cluster_id: String,
     /// The one the metadata log lies in; often one of `data` too.
     pub metadata: Directory,
-    /// Those of `log.dirs`, in its order.
+    /// Those of `log.dirs` that can be used, in its order.
     pub data: Vec<Directory>,
+    /// The others of `log.dirs`: nobody knows their ids.
+    pub offline: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug)]
@@ -32,8 +35,8 @@ pub struct Directory {
 pub enum OpenError {
     #[error("{} is not formatted: run `ottla format` first", .0.display())]
     NotFormatted(PathBuf),
-    #[error("cannot read {}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
+    #[error("none of the directories in log.dirs can be used")]
+    NoneUsable,
     #[error(transparent)]
     Directory(#[from] OpenDirError),
     #[error(transparent)]
@@ -57,21 +60,29 @@ pub fn is_formatted(disk: &dyn Disk, directory: &Path) -> io::Result<bool> {
 
 /// Locks the node's directories and checks that they are its own. Directories formatted before directories had ids
 /// get one from `new_id`.
+///
+/// A directory that the disk or its `meta.properties` fails is logged and left offline, as in Kafka. The metadata log's
+/// must be usable, and one of `log.dirs` on a broker. One that is there and is not this node's, or not formatted, or in
+/// use by another process, is a mistake that nothing is started with.
 pub fn open(
     context: &LogContext,
     config: &ServerConfig,
     mut new_id: impl FnMut() -> Uuid,
 ) -> Result<Directories, OpenError> {
     let mut opened: Vec<Directory> = Vec::new();
+    let mut offline = Vec::new();
     let mut cluster: Option<(PathBuf, String)> = None;
     for path in directories(config) {
-        let formatted = is_formatted(context.files.disk(), &path);
-        if !formatted.map_err(|source| OpenError::Io { path: path.clone(), source })? {
-            return Err(OpenError::NotFormatted(path));
-        }
-        let log_dir = LogDir::open(context.clone(), &path)?;
-        let mut properties =
-            log_dir.meta_properties()?.ok_or_else(|| OpenError::NotFormatted(path.clone()))?;
+        let (log_dir, mut properties) = match lock(context, &path) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Err(OpenError::NotFormatted(path)),
+            Err(error) if is_fault(&error) && path != config.metadata_log_dir => {
+                error!(dir = %path.display(), %error, "the log directory is offline: it cannot be used");
+                offline.push(path);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         if properties.node_id != config.node_id {
             let (found, expected) = (properties.node_id, config.node_id);
             return Err(OpenError::OtherNode { path, found, expected });
@@ -98,9 +109,23 @@ pub fn open(
     let by_path = |path: &PathBuf| opened.iter().find(|directory| directory.log_dir.path() == path).cloned();
     let metadata = by_path(&config.metadata_log_dir)
         .ok_or_else(|| OpenError::NotFormatted(config.metadata_log_dir.clone()))?;
-    let data = config.log_dirs.iter().filter_map(by_path).collect();
+    let data: Vec<Directory> = config.log_dirs.iter().filter_map(by_path).collect();
+    if config.roles.broker && data.is_empty() {
+        return Err(OpenError::NoneUsable);
+    }
     let cluster_id = cluster.map(|(_, id)| id).unwrap_or_default();
-    Ok(Directories { cluster_id, metadata, data })
+    Ok(Directories { cluster_id, metadata, data, offline })
+}
+
+/// `None` if the directory was never formatted: it is not touched.
+fn lock(context: &LogContext, path: &Path) -> Result<Option<(LogDir, MetaProperties)>, OpenDirError> {
+    let Some(properties) = read_meta_properties(context.files.disk(), path)? else { return Ok(None) };
+    Ok(Some((LogDir::open(context.clone(), path)?, properties)))
+}
+
+/// Whether the directory has failed, and is not merely taken.
+fn is_fault(error: &OpenDirError) -> bool {
+    !matches!(error, OpenDirError::Locked(_))
 }
 
 /// What `ottla info` (and `kafka-storage info`) prints, and whether the directories are fine.
@@ -109,7 +134,10 @@ pub fn info(disk: &dyn Disk, config: &ServerConfig) -> (String, bool) {
     let (mut found, mut problems, mut metadata) = (Vec::new(), Vec::new(), None::<MetaProperties>);
     for path in directories(config) {
         match disk.list(&path) {
-            Err(_) => problems.push(format!("{} does not exist", path.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                problems.push(format!("{} does not exist", path.display()));
+            }
+            Err(error) => problems.push(format!("{} cannot be read: {error}", path.display())),
             Ok(_) => {
                 match read_meta_properties(disk, &path) {
                     Ok(Some(properties)) => {

@@ -5,6 +5,7 @@ mod cluster_apis;
 mod configs;
 mod golden_metadata;
 mod node;
+mod offline_dirs;
 mod quorum;
 mod quorum_crash;
 mod replicas;

@@ -64,7 +64,7 @@ async fn join(
     previous: BrokerEpoch,
 ) -> BrokerLifecycle {
     let controller = ControllerClient::new(config, running.controller.clone(), RpcNetwork::new());
-    let (log_dirs, session) = (LogDirStates::new(), Session::new(config));
+    let (log_dirs, session) = (LogDirStates::new(Vec::new()), Session::new(config));
     let lifecycle = BrokerLifecycle::new(config, controller, running.metadata.clone(), log_dirs, session);
     let registration = Registration {
         node_id: NodeId(1),
