@@ -40,13 +40,7 @@ fn log_directory() -> Result<()> {
 }
 
 fn lose_directory(cluster: &mut Cluster) -> Result<()> {
-    cluster.create_topic(TOPIC, 3, 3)?;
-    // Enough for each broker to lead and to follow in each of its directories.
-    cluster.create_topic("more", 24, 3)?;
-    let home = cluster.node(1).home().to_owned();
-    let mut load = Load::over(&cluster.bootstrap(), &home, TOPIC)?;
-    load.await_progress(300)?;
-    cluster.await_in_sync()?;
+    let mut load = begin_load(cluster)?;
     let committed = load.committed()?;
     let victim = lead_in_second_directory(cluster)?;
     let lost = second_directory(cluster, victim)?;
@@ -72,23 +66,7 @@ fn lose_directory(cluster: &mut Cluster) -> Result<()> {
     load.await_progress(300)?;
     load.check_group(&committed)?;
     ensure!(cluster.node_mut(victim).runs(), "node {victim} ended, and had another directory");
-    cluster.node_mut(victim).stop()?;
-    cluster.node(victim).disk()?.restore()?;
-    cluster.launch(&[victim])?;
-    cluster.await_in_sync()?;
-    ensure!(
-        second_directory(cluster, victim)? == lost,
-        "replicas have moved between the directories of node {victim}"
-    );
-    load.await_progress(100)?;
-    let audit = load.finish()?;
-    cluster.await_in_sync()?;
-    let bytes = cluster.await_equal_logs(TOPIC)? + cluster.await_equal_logs(OFFSETS)?;
-    eprintln!(
-        "e2e: {} records acknowledged, all there once; {bytes} bytes equal on all replicas",
-        audit.acknowledged
-    );
-    Ok(())
+    mend_directory(cluster, victim, &lost, load)
 }
 
 /// A broker starts while one of its two log directories cannot be read: it leads and follows what it has in the other
@@ -102,13 +80,7 @@ fn dead_directory() -> Result<()> {
 }
 
 fn start_without_directory(cluster: &mut Cluster) -> Result<()> {
-    cluster.create_topic(TOPIC, 3, 3)?;
-    // Enough for each broker to lead and to follow in each of its directories.
-    cluster.create_topic("more", 24, 3)?;
-    let home = cluster.node(1).home().to_owned();
-    let mut load = Load::over(&cluster.bootstrap(), &home, TOPIC)?;
-    load.await_progress(300)?;
-    cluster.await_in_sync()?;
+    let mut load = begin_load(cluster)?;
     let victim = 1;
     let lost = second_directory(cluster, victim)?;
     let before = cluster.metadata()?.partitions;
@@ -144,15 +116,38 @@ fn start_without_directory(cluster: &mut Cluster) -> Result<()> {
     }
     load.await_progress(300)?;
 
+    mend_directory(cluster, victim, &lost, load)
+}
+
+/// Partitions for each broker to lead and to follow in each of its directories, and a load on some of them.
+fn begin_load(cluster: &mut Cluster) -> Result<Load> {
+    cluster.create_topic(TOPIC, 3, 3)?;
+    cluster.create_topic("more", 24, 3)?;
+    let home = cluster.node(1).home().to_owned();
+    let mut load = Load::over(&cluster.bootstrap(), &home, TOPIC)?;
+    load.await_progress(300)?;
+    cluster.await_in_sync()?;
+    Ok(load)
+}
+
+/// Restarts a node on its repaired disk: it has all that was `lost` where it was, and nothing is missing anywhere.
+fn mend_directory(
+    cluster: &mut Cluster,
+    victim: i32,
+    lost: &BTreeSet<(String, i32)>,
+    mut load: Load,
+) -> Result<()> {
     cluster.node_mut(victim).stop()?;
     cluster.node(victim).disk()?.restore()?;
     cluster.launch(&[victim])?;
     cluster.await_in_sync()?;
     ensure!(
-        second_directory(cluster, victim)? == lost,
+        second_directory(cluster, victim)? == *lost,
         "replicas have moved between the directories of node {victim}"
     );
+    load.await_progress(100)?;
     let audit = load.finish()?;
+    cluster.await_in_sync()?;
     let bytes = cluster.await_equal_logs(TOPIC)? + cluster.await_equal_logs(OFFSETS)?;
     eprintln!(
         "e2e: {} records acknowledged, all there once; {bytes} bytes equal on all replicas",
