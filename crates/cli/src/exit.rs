@@ -42,9 +42,18 @@ pub fn end(outcome: anyhow::Result<()>) -> ExitCode {
 
 /// Prints an error on stderr. Settings may be wrong in several places, a line for each.
 pub fn tell(error: &anyhow::Error) {
-    for line in format!("{error:#}").lines() {
+    for line in text(error).lines() {
         eprintln!("error: {line}");
     }
+}
+
+/// An error and its causes, without those that it names itself.
+pub fn text(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match () {
+        () if text.is_empty() => cause,
+        () if text.ends_with(&cause) => text,
+        () => format!("{text}: {cause}"),
+    })
 }
 
 /// The exit code of an error.

@@ -22,9 +22,9 @@ pub const LOCK: &str = ".lock";
 
 /// A text file that does not say what it should.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-#[error("line {line}: {reason}")]
+#[error("{}{reason}", if *line == 0 { String::new() } else { format!("line {line}: ") })]
 pub struct CheckpointError {
-    /// Counted from 1.
+    /// Counted from 1; 0 is the file as a whole.
     pub line: usize,
     pub reason: &'static str,
 }

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use super::options::{Exit, Outcome};
+use crate::exit;
 use crate::format::{self, FormatArgs, InfoArgs};
 
 /// The Kafka storage tool.
@@ -37,7 +38,7 @@ pub fn run(words: &[String]) -> Outcome {
             Ok(())
         }
     };
-    outcome.map_err(|error| Exit::Failed(format!("{error:#}")))
+    outcome.map_err(|error| Exit::Failed(exit::text(&error)))
 }
 
 /// Reads the words of a script with subcommands. Wrong use is 1 and not 2, as of Apache's tools.
