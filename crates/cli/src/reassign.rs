@@ -62,7 +62,7 @@ pub enum Action {
     },
     /// List the moves under way
     List,
-    /// Wait until no move is under way, and take limits of these topics away
+    /// Wait until no move is under way, and lift the limits
     Wait,
     /// Take back moves under way
     Cancel {
@@ -124,23 +124,15 @@ pub fn run(args: Args) -> Result<()> {
         }
         Action::List => list(&admin, format).await,
         Action::Wait => {
-            let moving = admin.list_partition_reassignments(None).await?;
-            let topics = moving.keys().map(|(topic, _)| topic.clone()).collect();
             watch(&admin).await?;
-            throttle::lift(&admin, &topics).await
+            throttle::lift_all(&admin).await
         }
         Action::Cancel { topics, consent } => cancel(&admin, &topics, &consent, format).await,
-        Action::Throttle { rate: Rate(rate) } => {
+        Action::Throttle { rate: Rate(Some(rate)) } => {
             let moving = admin.list_partition_reassignments(None).await?;
-            match rate {
-                Some(rate) => throttle::set(&admin, &throttle::under_way(&moving), rate).await,
-                None => {
-                    let metadata = admin.metadata().await?;
-                    throttle::lift(&admin, &metadata.topics.keys().map(|name| name.to_string()).collect())
-                        .await
-                }
-            }
+            throttle::set(&admin, &throttle::under_way(&moving), rate).await
         }
+        Action::Throttle { rate: Rate(None) } => throttle::lift_all(&admin).await,
     })
 }
 

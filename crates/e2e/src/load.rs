@@ -1,17 +1,20 @@
 //! Load over nodes that die and return, and the audit of what it left: the independent record is
 //! `clients/python/load.py`'s ledger.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
+use std::{fmt, fs};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::node::Node;
 use crate::wire::{Body, Connection, Cursor, Header, request};
 use crate::{artifacts, process};
+
+/// How long a node may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running producer and consumer with their ledger.
 pub struct Load {
@@ -30,10 +33,27 @@ pub struct Audit {
     pub acknowledged: usize,
     /// Those among them that a leader only knew to be there already.
     pub repeated: usize,
+    /// Copies besides, of records that librdkafka sent again under another producer id. It does so when a record has
+    /// overtaken one that a leader refused, or left unanswered, in the moment it was replaced; a broker cannot know them.
+    pub resent: usize,
     /// Commits acknowledged.
     pub commits: usize,
     /// Fetches that met an unknown server error, which Apache Kafka's leaders give in some moments of a failing disk.
     pub strange: usize,
+}
+
+impl fmt::Display for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { acknowledged, repeated, resent, commits, strange: _ } = self;
+        write!(
+            f,
+            "{acknowledged} records ({repeated} as duplicates) and {commits} commits acknowledged, all there once"
+        )?;
+        match resent {
+            0 => Ok(()),
+            _ => write!(f, " but for {resent} copies under another producer id"),
+        }
+    }
 }
 
 impl Load {
@@ -176,15 +196,25 @@ impl Load {
             .args([&self.bootstrap, &self.topic]);
         let output = process::output(python, Duration::from_secs(90))?;
         ensure!(output.status.success(), "audit failed: {}", String::from_utf8_lossy(&output.stderr));
-        let (mut found, mut last) = (HashMap::new(), HashMap::new());
+        let acknowledged_at: HashMap<_, _> =
+            sent.iter().map(|((partition, offset), number)| ((*number, *partition), *offset)).collect();
+        let (mut found, mut last, mut resent) = (HashMap::new(), HashMap::new(), BTreeSet::new());
         for line in String::from_utf8_lossy(&output.stdout).lines() {
             let (_, partition, offset, _, value): (String, i64, i64, String, String) =
                 serde_json::from_str(line).with_context(|| format!("parse {line}"))?;
             let number: i64 = value.parse().context("a value is a number")?;
-            ensure!(
-                sent.get(&(partition, offset)) == Some(&number) || repeated.get(&number) == Some(&partition),
-                "{number} at {partition}@{offset} was never acknowledged there"
-            );
+            if sent.get(&(partition, offset)) != Some(&number) && repeated.get(&number) != Some(&partition) {
+                let stray = format!("{number} at {partition}@{offset} was never acknowledged there");
+                let later = *acknowledged_at.get(&(number, partition)).with_context(|| stray.clone())?;
+                let producer = self.producer_of(partition, offset)?;
+                let another = self.producer_of(partition, later)?;
+                ensure!(
+                    offset < later && producer != another,
+                    "{stray}, but at {later}; by producers {producer:?} and {another:?}"
+                );
+                resent.insert((partition, offset));
+                continue;
+            }
             if let Some(twice) = found.insert(number, (partition, offset)) {
                 bail!("{number} is at {twice:?} and again at {partition}@{offset}");
             }
@@ -199,11 +229,25 @@ impl Load {
         );
         for ((partition, offset), number) in read {
             ensure!(
-                found.get(&number) == Some(&(partition, offset)),
+                resent.contains(&(partition, offset)) || found.get(&number) == Some(&(partition, offset)),
                 "{number} was read at {partition}@{offset}, where it is not"
             );
         }
-        Ok(Audit { acknowledged, repeated: repeated.len(), commits, strange })
+        Ok(Audit { acknowledged, repeated: repeated.len(), resent: resent.len(), commits, strange })
+    }
+
+    /// Producer id and epoch of the batch that has this offset.
+    fn producer_of(&self, partition: i64, offset: i64) -> Result<(i64, i16)> {
+        for node in self.bootstrap.split(',') {
+            let mut connection = Connection::open(node.parse().context("parse an address")?, PATIENCE)?;
+            let (error, batches) = connection.fetch(&self.topic, partition as i32, offset)?;
+            if error == 0 {
+                let mut header = Cursor(&batches);
+                header.take(43)?;
+                return Ok((header.i64()?, header.i16()?));
+            }
+        }
+        bail!("no node leads {}-{partition}", self.topic)
     }
 }
 
@@ -240,8 +284,7 @@ fn ask_coordinator(
     topic: &str,
     partitions: i32,
 ) -> Result<Option<BTreeMap<i32, i64>>> {
-    let patience = Duration::from_secs(5);
-    let mut connection = Connection::open(node.parse().context("parse an address")?, patience)?;
+    let mut connection = Connection::open(node.parse().context("parse an address")?, PATIENCE)?;
     // FindCoordinator makes the node load (or create) the offsets topic.
     let answer = connection.ask(&request(10, 0, 7, Header::Plain, Body::new().string(group)))?;
     let mut cursor = Cursor(&answer);
@@ -254,7 +297,7 @@ fn ask_coordinator(
     for partition in 0..partitions {
         body = body.i32(partition);
     }
-    let answer = Connection::open(coordinator, patience)?.ask(&request(9, 1, 8, Header::Plain, body))?;
+    let answer = Connection::open(coordinator, PATIENCE)?.ask(&request(9, 1, 8, Header::Plain, body))?;
     let mut cursor = Cursor(&answer);
     ensure!(cursor.i32()? == 1 && cursor.string()? == topic, "OffsetFetch answers another topic");
     let mut offsets = BTreeMap::new();

@@ -257,15 +257,19 @@ impl Connection {
         Ok(errors)
     }
 
-    /// The error of a consumer's Fetch (version 4) from an offset on.
-    pub fn fetch_error(&mut self, topic: &str, partition: i32, offset: i64) -> Result<i16> {
+    /// A consumer's Fetch (version 4) from an offset on: the error, and whole batches, of which the first may begin
+    /// before the offset.
+    pub fn fetch(&mut self, topic: &str, partition: i32, offset: i64) -> Result<(i16, Vec<u8>)> {
         let body = Body::new().i32(-1).i32(100).i32(1).i32(1 << 20).i8(0);
         let body = body.i32(1).string(topic).i32(1).i32(partition).i64(offset).i32(1 << 20);
         let answer = self.ask(&request(1, 4, 7, Header::Plain, body))?;
         let mut cursor = Cursor(&answer);
         let (_throttle, _topics, _name) = (cursor.i32()?, cursor.i32()?, cursor.string()?);
         let (_partitions, _partition, error) = (cursor.i32()?, cursor.i32()?, cursor.i16()?);
-        Ok(error)
+        let (_high_watermark, _last_stable, aborted) = (cursor.i64()?, cursor.i64()?, cursor.i32()?);
+        cursor.take(16 * usize::try_from(aborted).unwrap_or(0))?;
+        let batches = if cursor.i32()? > 0 { cursor.0.to_vec() } else { Vec::new() };
+        Ok((error, batches))
     }
 
     /// Asks for the end offset until the partition's leader knows that it is one.

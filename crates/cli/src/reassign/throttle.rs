@@ -80,6 +80,12 @@ pub async fn set_between_directories(admin: &Admin, brokers: &BTreeSet<i32>, rat
     Ok(())
 }
 
+/// Lifts the limits of all topics, and the rates of all brokers.
+pub async fn lift_all(admin: &Admin) -> Result<()> {
+    let topics = admin.metadata().await?.topics.keys().map(|name| name.to_string()).collect();
+    lift(admin, &topics).await
+}
+
 /// Lifts the limits of these topics, and the rates of all brokers.
 pub async fn lift(admin: &Admin, topics: &BTreeSet<String>) -> Result<()> {
     let brokers = admin.metadata().await?.brokers.keys().map(|id| id.0).collect();

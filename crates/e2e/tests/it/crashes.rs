@@ -33,10 +33,8 @@ fn twenty_kills() -> Result<()> {
     let (longest, sum) =
         (restarts.iter().max().copied().unwrap_or_default(), restarts.iter().sum::<Duration>());
     eprintln!(
-        "e2e: {CYCLES} kills in {:.0} s: {} records and {} commits acknowledged, all there once; restart {:.0} ms on average, {:.0} at most",
+        "e2e: {CYCLES} kills in {:.0} s: {audit}; restart {:.0} ms on average, {:.0} at most",
         begun.elapsed().as_secs_f64(),
-        audit.acknowledged,
-        audit.commits,
         sum.as_secs_f64() * 1000.0 / CYCLES as f64,
         longest.as_secs_f64() * 1000.0
     );

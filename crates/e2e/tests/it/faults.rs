@@ -170,12 +170,9 @@ fn nemesis(brands: &[Brand], sample: usize) -> Result<()> {
     let everybody = cluster.controllers();
     let (metadata, _) = cluster.compare_logs("__cluster_metadata-0", &everybody)?;
     eprintln!(
-        "e2e: {count} faults in {:.0} s: {} records ({} as duplicates) and {} commits acknowledged, all there once; \
-         {bytes} bytes of logs and {metadata} of the metadata log equal on all replicas",
+        "e2e: {count} faults in {:.0} s: {audit}; {bytes} bytes of logs and {metadata} of the metadata log equal on \
+         all replicas",
         begun.elapsed().as_secs_f64(),
-        audit.acknowledged,
-        audit.repeated,
-        audit.commits
     );
     Ok(())
 }
@@ -356,7 +353,8 @@ fn deposed_leader() -> Result<()> {
     let ours = cluster.metadata()?.partitions.into_iter().find(|(_, state)| state.leader == leader);
     let ((_, partition), _) = ours.context("each node leads a partition")?;
     let (address, others) = (cluster.node(leader).address(), cluster.others(leader));
-    let ask = || Connection::open(address, Duration::from_secs(5))?.fetch_error(TOPIC, partition, 1000);
+    let ask =
+        || anyhow::Ok(Connection::open(address, Duration::from_secs(5))?.fetch(TOPIC, partition, 1000)?.0);
     let deadline = Instant::now() + PATIENCE;
     while ask()? != OFFSET_OUT_OF_RANGE {
         ensure!(Instant::now() < deadline, "node {leader} does not lead {TOPIC}-{partition}");
