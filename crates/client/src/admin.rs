@@ -97,6 +97,13 @@ impl Admin {
             {
                 self.client.forget_coordinator(key, node);
             }
+            if let (Err(error), Target::Controller) = (&checked, &target)
+                && let Some(ErrorCode::NotController | ErrorCode::NotLeaderOrFollower) = error.code()
+            {
+                // Brokers of Apache Kafka go on passing requests to a controller that has lost its vote: metadata
+                // names another broker to ask. A failure of its own is met again by the next attempt.
+                let _ = self.client.updated_metadata().await;
+            }
             match checked {
                 // Nobody waits a minute for a topic that may never be; only partitions' leaders learn of theirs late.
                 Err(error)

@@ -51,7 +51,13 @@ pub fn run(script: &str, arguments: &[String], stdin: &[u8], limit: Duration) ->
     std::thread::spawn(move || done.send(child.wait_with_output()));
     let Ok(output) = finished.recv_timeout(limit) else {
         process::signal(pid, Signal::KILL)?;
-        bail!("ottla {script} {arguments:?} did not end within {} s", limit.as_secs());
+        let output = finished.recv()??;
+        bail!(
+            "ottla {script} {arguments:?} did not end within {} s\n{}{}",
+            limit.as_secs(),
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
     };
     let output = output.with_context(|| format!("wait for ottla {script}"))?;
     Ok(Outcome {
