@@ -111,7 +111,7 @@ fn start_without_directory(cluster: &mut Cluster) -> Result<()> {
     let (data, second) = (path(cluster.node(victim).data()), path(cluster.node(victim).second()));
     ensure!(errors == BTreeMap::from([(data, 0), (second, KAFKA_STORAGE_ERROR)]), "{errors:?}");
     for (topic, partition) in &lost {
-        let error = connection.fetch_error(topic, *partition, 0)?;
+        let (error, _) = connection.fetch(topic, *partition, 0)?;
         ensure!(error == NOT_LEADER_OR_FOLLOWER, "fetch of {topic}-{partition}: {error}");
     }
     load.await_progress(300)?;
