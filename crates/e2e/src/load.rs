@@ -33,8 +33,8 @@ pub struct Audit {
     pub acknowledged: usize,
     /// Those among them that a leader only knew to be there already.
     pub repeated: usize,
-    /// Copies besides, of records that librdkafka sent again under another producer id. It does so when a record has
-    /// overtaken one that a leader refused, or left unanswered, in the moment it was replaced; a broker cannot know them.
+    /// Copies besides, of records that librdkafka sent again under another producer id: it takes one when a record has
+    /// overtaken another that a replaced leader had refused or left unanswered. No broker can tell such a copy.
     pub resent: usize,
     /// Commits acknowledged.
     pub commits: usize,
