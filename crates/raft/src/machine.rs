@@ -469,12 +469,17 @@ impl Raft {
         // A fetch that was given up for something else, such as an election, holds that back no more.
         let is_given_up = matches!(purpose, Purpose::Fetch { .. }) && !is_fetch;
         if failed && !is_given_up {
-            self.peers.pause(to, now + self.config.request_backoff_ms);
+            self.peers.pause(to.clone(), now + self.config.request_backoff_ms);
         }
         let response = match result {
             Ok(response) => response,
             Err(Failure::UnsupportedVersion) => return self.unsupported(now, purpose),
-            Err(Failure::Unreachable) => return self.unreachable(now, purpose),
+            Err(Failure::Unreachable) => {
+                if self.leader_destination() == Some(to) {
+                    self.lose_patience(now);
+                }
+                return self.unreachable(now, purpose);
+            }
         };
         if let Some(voter) = purpose.voter() {
             self.unreached.remove(&voter);

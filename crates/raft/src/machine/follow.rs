@@ -75,6 +75,19 @@ impl Raft {
         self.destination(self.leader?, &self.leader_endpoints)
     }
 
+    /// The leader cannot be reached, which is known at once when its process has ended. A voter that cannot fetch from it
+    /// for a moment more asks whether it would be elected; whoever still follows the leader says no (KIP-996).
+    pub(super) fn lose_patience(&mut self, now: Millis) {
+        if !self.is_voter() {
+            return;
+        }
+        let moment = self.config.election_timeout_ms / 10;
+        let stand_at = now + moment + self.random.below(moment.max(1) as u64) as i64;
+        if let State::Follower(follower) = &mut self.state {
+            follower.fetch_by = follower.fetch_by.min(stand_at);
+        }
+    }
+
     /// One fetch at a time. A controller's says that what lies below is synced.
     fn may_fetch(&self) -> bool {
         let is_synced = self.log.flushed >= self.log.end.offset
