@@ -4,7 +4,7 @@
 //! Runs on the thread that publishes images, one image after the other; may wait for the disk. Invariant: after an
 //! image was applied, the table has every topic of it, and a handle for every partition that lives here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ottla_commit_log::{Disposition, LoadedDir, Log, LogDir, StorageError};
@@ -31,6 +31,8 @@ pub struct Reconciler {
     loaded: HashMap<TopicPartition, (usize, Log)>,
     /// Of moves that were under way at the last stop, with the index of their directory.
     futures: Vec<(usize, Log)>,
+    /// Partitions (topic id, index) whose log the disk refused: as in Kafka, none is made elsewhere before the next start.
+    unmade: HashSet<(Uuid, i32)>,
 }
 
 /// What loading the directories found.
@@ -50,7 +52,12 @@ impl Reconciler {
         let layers = image.configs.layers(broker.node_id, broker.config.static_broker.clone());
         let threads =
             broker.layers().broker("num.recovery.threads.per.data.dir").and_then(|value| value.as_i64());
-        let mut reconciler = Self { broker: Arc::clone(broker), loaded: HashMap::new(), futures: Vec::new() };
+        let mut reconciler = Self {
+            broker: Arc::clone(broker),
+            loaded: HashMap::new(),
+            futures: Vec::new(),
+            unmade: HashSet::new(),
+        };
         let mut sum =
             Loaded { logs: 0, bytes_scanned: 0, clean: true, previous_broker_epoch: BrokerEpoch::NONE };
         let mut last_fault = None;
@@ -209,8 +216,11 @@ impl Reconciler {
                     gone.push(handle);
                     None
                 }
-                // No other log is made for one that nobody can look at.
-                None if lives_here && !self.broker.lies_offline(registration) => {
+                // No other log is made for one that nobody can look at, or that may be half made.
+                None if lives_here
+                    && !self.broker.lies_offline(registration)
+                    && !self.unmade.contains(&(topic.id, *index)) =>
+                {
                     let name = TopicPartition::new(Arc::clone(&topic.name), *index);
                     match self.create(&name, topic.id, registration, &settings) {
                         Ok(handle) => {
@@ -219,6 +229,7 @@ impl Reconciler {
                         }
                         Err(error) => {
                             error!(partition = %name, %error, "cannot open the partition's log");
+                            self.unmade.insert((topic.id, *index));
                             None
                         }
                     }
