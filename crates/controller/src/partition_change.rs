@@ -228,14 +228,19 @@ impl<'a> PartitionChange<'a> {
         }
     }
 
-    /// While there is no leader, the "last known" replicas hold who led last.
+    /// While there is no leader, the "last known" replicas hold who led last. Of replicas in sync that nobody led when
+    /// they went it is the first; Apache Kafka writes -1 there, and can elect nobody who comes back.
     fn update_last_known_leader(&self, record: &mut PartitionChangeRecord) {
         let partition = self.partition;
+        let last = match partition.isr[..] {
+            [first, ..] if !partition.leader.is_some() => first,
+            _ => partition.leader,
+        };
         let becomes_leaderless = record.isr.as_ref().is_some_and(Vec::is_empty);
         let will_have_leader =
             record.leader >= 0 || partition.leader.is_some() && record.leader != NodeId::NONE.0;
-        if becomes_leaderless && partition.last_known_elr != [partition.leader] {
-            record.last_known_elr = Some(vec![partition.leader.0]);
+        if becomes_leaderless && partition.last_known_elr != [last] {
+            record.last_known_elr = Some(vec![last.0]);
         } else if will_have_leader && !partition.last_known_elr.is_empty() {
             record.last_known_elr = Some(Vec::new());
         }

@@ -401,8 +401,8 @@ impl World {
                         (view.log_start_offset(), view.high_watermark(), view.log_end_offset())
                     });
                     self.note(format!(
-                        "host {id}, image {}: {}-{index} is led by {} in epoch {}, in sync {:?}, partition epoch {}, log {log:?}",
-                        image.provenance.offset, topic.name, known.leader, known.leader_epoch, known.isr, known.partition_epoch
+                        "host {id}, image {}: {}-{index} is led by {} in epoch {}, in sync {:?}, partition epoch {}, eligible {:?}, last known {:?}, log {log:?}",
+                        image.provenance.offset, topic.name, known.leader, known.leader_epoch, known.isr, known.partition_epoch, known.elr, known.last_known_elr
                     ));
                 }
             }
