@@ -12,8 +12,8 @@
 //! `--bootstrap-server` is added unless a step names `{bootstrap}` or `{controller}`, or is `local`.
 //! Modifiers of one step: `sort` (the order of lines is free), `numbers` (all figures masked), `local` (no
 //! node is called), `stdout` (stderr is not compared), `status` (nothing but the exit code is), `offered` (lines of
-//! what the candidate calls UNSUPPORTED are not), `until=TEXT` (the step is repeated until its stdout contains TEXT,
-//! for what becomes so eventually). `{data}` and `{home}` are the node's directories (of a cluster, the first node's;
+//! what the candidate calls UNSUPPORTED are not), `until=TEXT` (the step is repeated until its output contains
+//! TEXT, for what becomes so eventually). `{data}` and `{home}` are the node's directories (of a cluster, the first node's;
 //! `{home2}` the second's); `copy NAME` copies a directory of `{data}` to `{home}/meta`. On a cluster `stop 3`,
 //! `start 3` and `kill 3` are about a node, and `sync` waits until all replicas are.
 
@@ -263,7 +263,7 @@ fn run_step(step: &Step, side: &mut Side<'_>, tools: Tools) -> Result<Done> {
             Tools::Apache(jars) => tools::runner()?.tool(jars, command, &arguments, input, STEP_LIMIT)?,
         };
         match &step.until {
-            Some(text) if !outcome.stdout.contains(text.as_str()) && begun.elapsed() < UNTIL_LIMIT => {}
+            Some(text) if !outcome.says(text) && begun.elapsed() < UNTIL_LIMIT => {}
             _ => return Ok(masked(step, outcome, side, begun.elapsed())),
         }
     }

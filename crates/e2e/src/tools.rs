@@ -25,6 +25,13 @@ pub struct Outcome {
     pub stderr: String,
 }
 
+impl Outcome {
+    /// Whether the call printed this text, as its result or as an error.
+    pub fn says(&self, text: &str) -> bool {
+        self.stdout.contains(text) || self.stderr.contains(text)
+    }
+}
+
 /// The class path a class comes from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Jars {
