@@ -13,8 +13,8 @@
 //! Modifiers of one step: `sort` (the order of lines is free), `numbers` (all figures masked), `local` (no
 //! node is called), `stdout` (stderr is not compared), `status` (nothing but the exit code is), `offered` (lines of
 //! what the candidate calls UNSUPPORTED are not), `until=TEXT` (the step is repeated until its output contains
-//! TEXT, for what becomes so eventually). `{data}` and `{home}` are the node's directories (of a cluster, the first node's;
-//! `{home2}` the second's); `copy NAME` copies a directory of `{data}` to `{home}/meta`. On a cluster `stop 3`,
+//! TEXT, for what becomes so eventually). `{data}` and `{home}` are the node's directories (of a cluster, the first
+//! node's; `{home2}` the second's); `copy NAME` copies a directory of `{data}` to `{home}/meta`. On a cluster `stop 3`,
 //! `start 3` and `kill 3` are about a node, and `sync` waits until all replicas are.
 
 use std::fmt::Write as _;

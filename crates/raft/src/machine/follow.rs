@@ -75,8 +75,8 @@ impl Raft {
         self.destination(self.leader?, &self.leader_endpoints)
     }
 
-    /// The leader cannot be reached, which is known at once when its process has ended. A voter that cannot fetch from it
-    /// for a moment more asks whether it would be elected; whoever still follows the leader says no (KIP-996).
+    /// The leader cannot be reached, which is known at once when its process has ended. A voter that cannot fetch from
+    /// it for a moment more asks whether it would be elected; whoever still follows the leader says no (KIP-996).
     pub(super) fn lose_patience(&mut self, now: Millis) {
         if !self.is_voter() {
             return;

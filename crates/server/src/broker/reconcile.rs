@@ -31,7 +31,8 @@ pub struct Reconciler {
     loaded: HashMap<TopicPartition, (usize, Log)>,
     /// Of moves that were under way at the last stop, with the index of their directory.
     futures: Vec<(usize, Log)>,
-    /// Partitions (topic id, index) whose log the disk refused: as in Kafka, none is made elsewhere before the next start.
+    /// Partitions (topic id, index) whose log the disk refused: as in Kafka, none is made elsewhere before the next
+    /// start.
     unmade: HashSet<(Uuid, i32)>,
 }
 
