@@ -65,8 +65,7 @@ impl fmt::Display for Codec {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Compression {
     pub codec: Codec,
-    /// `compression.<codec>.level`; ignored where the codec has none (snappy), and by lz4, of which only the fast
-    /// compressor is here.
+    /// `compression.<codec>.level`; ignored where the codec has none (snappy).
     pub level: i32,
 }
 
@@ -78,7 +77,7 @@ impl Compression {
         let level = match codec {
             Codec::None | Codec::Snappy => 0,
             Codec::Gzip => -1,
-            Codec::Lz4 => 9,
+            Codec::Lz4 => lz4::DEFAULT_LEVEL,
             Codec::Zstd => 3,
         };
         Self { codec, level }
@@ -146,7 +145,7 @@ pub fn compress(compression: Compression, input: &[u8], out: &mut Vec<u8>) {
         Codec::None => out.extend_from_slice(input),
         Codec::Gzip => gzip::compress(input, compression.level, out),
         Codec::Snappy => snappy::compress(input, out),
-        Codec::Lz4 => lz4::compress(input, out),
+        Codec::Lz4 => lz4::compress(input, compression.level, out),
         Codec::Zstd => zstd::compress(input, compression.level, out),
     }
 }

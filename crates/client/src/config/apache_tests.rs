@@ -17,7 +17,6 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
     ("*", "client.dns.lookup", "one of Kafka's two ways"),
     ("*", "security.protocol", "one of Kafka's four ways"),
     ("*", "group.protocol", "one of Kafka's two ways"),
-    ("*", "compression.lz4.level", "the fast compressor only"),
     ("*", "metadata.max.idle.ms", "the default only"),
     ("*", "partitioner.availability.timeout.ms", "off only"),
     ("*", "partition.assignment.strategy", "names instead of Java's classes"),

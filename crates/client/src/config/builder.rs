@@ -24,8 +24,8 @@ pub enum Compression {
     Gzip(Option<u8>),
     /// Snappy, which has no levels.
     Snappy,
-    /// The fast compressor of lz4.
-    Lz4,
+    /// 1 to 17; `None` for 9, which is the fast compressor while the others are levels of the high one.
+    Lz4(Option<u8>),
     /// -131072 to 22; `None` for 3.
     Zstd(Option<i32>),
 }
@@ -111,7 +111,10 @@ impl ConfigBuilder {
                 self.set("compression.type", "gzip").set("compression.gzip.level", level)
             }
             Compression::Snappy => self.set("compression.type", "snappy"),
-            Compression::Lz4 => self.set("compression.type", "lz4"),
+            Compression::Lz4(None) => self.set("compression.type", "lz4"),
+            Compression::Lz4(Some(level)) => {
+                self.set("compression.type", "lz4").set("compression.lz4.level", level)
+            }
             Compression::Zstd(None) => self.set("compression.type", "zstd"),
             Compression::Zstd(Some(level)) => {
                 self.set("compression.type", "zstd").set("compression.zstd.level", level)

@@ -78,7 +78,7 @@ pub const SETTINGS: &[Setting] = &[
     row("buffer.memory", Int(0, LONG), "33554432", "bytes of all records that wait or are under way"),
     row("compression.type", OneOf(&["none", "gzip", "snappy", "lz4", "zstd"]), "none", "the codec of batches"),
     row("compression.gzip.level", IntOr(-1, 1, 9), "-1", "how hard gzip tries; -1: its default"),
-    row("compression.lz4.level", OneOf(&["9"]), "9", "only the fast compressor is here, which is what Kafka's default means too"),
+    row("compression.lz4.level", Int(1, 17), "9", "how hard lz4 tries; 9, the default, is the fast compressor, the others the high one"),
     row("compression.zstd.level", Int(-131_072, 22), "3", "how hard zstd tries"),
     row("delivery.timeout.ms", Int(0, INT), "120000", "from the moment of sending until a record has arrived or failed"),
     row("enable.idempotence", Bool, "true", "whether retries can neither double nor reorder records"),

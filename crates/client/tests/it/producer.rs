@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use ottla_client::admin::NewTopic;
 use ottla_client::blocking::block_on;
 use ottla_client::model::{ErrorCode, NodeId};
 use ottla_client::protocol::api::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_client::{
-    Client, ClientConfig, Error, Header, Producer, Record, RecordMetadata, Target, TrySendError,
+    Admin, Client, ClientConfig, Error, Header, Producer, Record, RecordMetadata, Target, TrySendError,
 };
 use ottla_record::{Batches, Record as Stored};
 
@@ -79,15 +80,21 @@ fn records_arrive_whole_in_order_and_with_their_offsets() {
     }
 }
 
-/// The levels reach the compressors: the hardest one makes less of the same records. lz4 has but one, and says so.
-#[test]
-fn levels_of_compression_are_heeded() {
-    let node = TestNode::start("");
+/// Words in no order, which compressors make the more of the harder they try.
+fn compressible() -> String {
     let words = ["broker", "topic", "leader", "offset", "epoch", "replica", "segment"];
     let word = |i: usize| words[i * i * 31 % 101 % words.len()];
     let value: Vec<&str> = (0..20_000).map(word).collect();
-    let value = value.join(" ");
-    for (codec, low, high) in [("gzip", 1, 9), ("zstd", -20, 19)] {
+    value.join(" ")
+}
+
+/// The levels reach the compressors: the hardest one makes less of the same records. The default of lz4 is no level of
+/// its high compressor but the fast one, and makes more of them than the lowest level.
+#[test]
+fn levels_of_compression_are_heeded() {
+    let node = TestNode::start("");
+    let value = compressible();
+    for (codec, low, high) in [("gzip", 1, 9), ("lz4", 9, 1), ("lz4", 3, 12), ("zstd", -20, 19)] {
         let size = |level: i32| {
             let topic = format!("{codec}-{level}");
             let level_name = format!("compression.{codec}.level");
@@ -99,11 +106,35 @@ fn levels_of_compression_are_heeded() {
         let (low, high) = (size(low), size(high));
         assert!(high < low, "{codec}: {high} bytes with effort, {low} without");
     }
-    let refused = node.config().with("compression.lz4.level", 12).unwrap_err().to_string();
-    assert!(
-        refused.starts_with("compression.lz4.level=12: must be 9: only the fast compressor"),
-        "{refused}"
-    );
+}
+
+/// A broker that compresses on its own does it at the level of the topic, or else at its own.
+#[test]
+fn brokers_heed_the_levels_of_lz4_too() {
+    let node = TestNode::start("compression.lz4.level=3");
+    let admin = Admin::new(&node.config()).unwrap();
+    let producer = Producer::new(&node.config()).unwrap();
+    let value = compressible();
+    let create = |name: &str, level: Option<&str>| {
+        let level = level.map(|level| ("compression.lz4.level".to_owned(), level.to_owned()));
+        let configs = std::iter::once(("compression.type".to_owned(), "lz4".to_owned())).chain(level);
+        let topic = NewTopic { name: name.to_owned(), configs: configs.collect(), ..Default::default() };
+        block_on(admin.create_topic(&topic))
+    };
+    let size = |name: &str, level: Option<&str>| {
+        create(name, level).unwrap();
+        block_on(block_on(producer.send(Record::to(name).value(&value))).unwrap()).unwrap();
+        let (records, batches) = stored(producer.client(), name, 0);
+        assert_eq!(records[0].value.as_deref(), Some(value.as_bytes()));
+        batches[0]
+    };
+    let (fast, brokers, hard) = (size("fast", Some("9")), size("brokers", None), size("hard", Some("17")));
+    assert!(fast > brokers && brokers > hard, "{fast}, {brokers} and {hard} bytes");
+    assert_eq!(size("level-3", Some("3")), brokers);
+    for level in ["0", "18"] {
+        let refused = create("never", Some(level)).unwrap_err().to_string();
+        assert!(refused.contains("compression.lz4.level"), "{refused}");
+    }
 }
 
 #[test]

@@ -5,12 +5,19 @@
 //! ```
 //! Little-endian. Size bit 31: the block is stored uncompressed. HC is a byte of the xxHash32 of FLG..HC. The
 //! content checksum is not looked at, nor is what follows the end mark: Apache Kafka does neither.
+//!
+//! Reading is Rust without `unsafe`, as the bytes are strangers'. Writing is the C library that Java's clients and
+//! brokers have as well: frames are theirs to the byte, at every level.
 
 use std::io::Read;
 
-use lz4_flex::block::{DecompressError, compress_into, decompress_into, get_maximum_output_size};
+use lz4::block::{CompressionMode, compress_bound, compress_to_buffer};
+use lz4_flex::block::{DecompressError, decompress_into};
 
 use super::{BlockReader, Blocks, Failure, Output};
+
+/// `compression.lz4.level` that means the fast compressor and no level of the high one (KIP-390).
+pub(super) const DEFAULT_LEVEL: i32 = 9;
 
 const MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 const FLAG_VERSION: u8 = 0x40;
@@ -161,13 +168,18 @@ pub(super) fn reader(input: &[u8]) -> impl Read + '_ {
     BlockReader::new(Lazy(Frame::parse(input, HeaderChecksum::Verify).map_err(Some)))
 }
 
-pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) {
+/// The fast compressor at the default level, the high one at others; above 12 that is 12, which is as hard as it tries.
+pub(super) fn compress(input: &[u8], level: i32, out: &mut Vec<u8>) {
+    let mode = match level {
+        DEFAULT_LEVEL => CompressionMode::DEFAULT,
+        level => CompressionMode::HIGHCOMPRESSION(level),
+    };
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&DESCRIPTOR);
     for chunk in input.chunks(BLOCK_BYTES) {
         let start = out.len();
-        out.resize(start + 4 + get_maximum_output_size(chunk.len()), 0);
-        let (size, written) = match compress_into(chunk, &mut out[start + 4..]) {
+        out.resize(start + 4 + compress_bound(chunk.len()).unwrap_or(BLOCK_BYTES), 0);
+        let (size, written) = match compress_to_buffer(chunk, Some(mode), false, &mut out[start + 4..]) {
             Ok(written) if written < chunk.len() => (written as u32, written),
             _ => {
                 out[start + 4..start + 4 + chunk.len()].copy_from_slice(chunk);

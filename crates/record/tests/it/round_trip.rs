@@ -106,6 +106,44 @@ fn streams_have_kafkas_parameters() {
     assert_eq!(zstd[4], 0);
 }
 
+/// Length and CRC-32 of what kafka-clients 4.4.0 (lz4-java 1.11.2) makes of the same bytes with
+/// `new Lz4BlockOutputStream(out, level, false)`.
+const JAVAS_LZ4: [(i32, usize, u32); 17] = [
+    (1, 112842, 0x4ec515c5),
+    (2, 112842, 0x4ec515c5),
+    (3, 103436, 0x3c7344be),
+    (4, 101897, 0xa3cc7bee),
+    (5, 101576, 0x502dd906),
+    (6, 101564, 0xb876b90f),
+    (7, 101564, 0xb876b90f),
+    (8, 101564, 0xb876b90f),
+    (9, 114998, 0x49878cdf),
+    (10, 100859, 0x5190a4c3),
+    (11, 100859, 0x5190a4c3),
+    (12, 100863, 0xdb250034),
+    (13, 100863, 0xdb250034),
+    (14, 100863, 0xdb250034),
+    (15, 100863, 0xdb250034),
+    (16, 100863, 0xdb250034),
+    (17, 100863, 0xdb250034),
+];
+
+#[test]
+fn lz4_frames_are_those_of_java_at_every_level() {
+    let mut data = vec![0; 150_000];
+    let mut state = 1u64;
+    for pair in data.chunks_exact_mut(2) {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        pair.copy_from_slice(&[b'a' + (state >> 60) as u8, b'0' + (state >> 58) as u8 % 4]);
+    }
+    for (level, len, checksum) in JAVAS_LZ4 {
+        let mut frame = Vec::new();
+        compression::compress(Compression { codec: Codec::Lz4, level }, &data, &mut frame);
+        assert_eq!((frame.len(), crc32fast::hash(&frame)), (len, checksum), "level {level}");
+        assert_eq!(compression::decompress(Codec::Lz4, &frame, data.len()).unwrap(), data, "level {level}");
+    }
+}
+
 #[test]
 fn bare_snappy_is_read() {
     let block = snap_block(b"bare block, as some clients send it");
