@@ -78,7 +78,7 @@ fn load(snapshot: &[Bytes]) -> MetadataImage {
 fn replay(records: impl Iterator<Item: Borrow<MetadataRecord>>) -> MetadataImage {
     let mut delta = MetadataDelta::from_snapshot(&MetadataImage::default());
     records.for_each(|record| delta.replay(record.borrow()).unwrap());
-    delta.finish_snapshot();
+    delta.finish_snapshot().unwrap();
     delta.apply(Provenance::NONE)
 }
 

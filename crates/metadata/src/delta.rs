@@ -20,6 +20,8 @@ pub struct MetadataDelta {
     base: MetadataImage,
     image: MetadataImage,
     changes: MetadataChanges,
+    /// Until a snapshot is whole its topics have no index by name, and what it changes of topics is not known.
+    in_snapshot: bool,
     /// The state at the begin of the metadata transaction that is open.
     transaction: Option<Box<(MetadataImage, MetadataChanges)>>,
 }
@@ -102,6 +104,7 @@ impl MetadataDelta {
             base: image.clone(),
             image: image.clone(),
             changes: MetadataChanges::default(),
+            in_snapshot: false,
             transaction: None,
         }
     }
@@ -109,7 +112,7 @@ impl MetadataDelta {
     /// Starts a snapshot that takes the place of `image`: what the snapshot does not tell is gone.
     /// Call [`MetadataDelta::finish_snapshot`] after its last record.
     pub fn from_snapshot(image: &MetadataImage) -> Self {
-        Self { image: MetadataImage::default(), ..Self::new(image) }
+        Self { image: MetadataImage::default(), in_snapshot: true, ..Self::new(image) }
     }
 
     /// The image before.
@@ -170,6 +173,9 @@ impl MetadataDelta {
             }
             MetadataRecord::Topic(record) => {
                 let name = image.topics.add_topic(record)?;
+                if !self.in_snapshot {
+                    image.topics.add_name(&name, record.topic_id)?;
+                }
                 self.topic_changed(record.topic_id, |_| Some(name));
             }
             MetadataRecord::Partition(record) => {
@@ -246,7 +252,9 @@ impl MetadataDelta {
     }
 
     /// After the last record of a snapshot: what the old image had and the snapshot has not is gone.
-    pub fn finish_snapshot(&mut self) {
+    /// Fails if two of its topics have one name.
+    pub fn finish_snapshot(&mut self) -> Result<(), ReplayError> {
+        self.image.topics.add_names()?;
         let (old, new) = (&self.base, &self.image);
         let changes = &mut self.changes;
         let gone_features = old.features.iter().filter(|(name, _)| new.features.level(name) == 0);
@@ -270,18 +278,13 @@ impl MetadataDelta {
             old.delegation_tokens.iter().filter(|(id, _)| new.delegation_tokens.get(id).is_none());
         changes.delegation_tokens.extend(gone_tokens.map(|(id, _)| Arc::from(id)));
 
-        let gone_topics: Vec<Arc<TopicImage>> =
+        self.in_snapshot = false;
+        changes.topics =
+            self.image.topics.iter().filter_map(|after| change(old.topics.by_id(after.id), after)).collect();
+        let gone: Vec<_> =
             old.topics.iter().filter(|topic| new.topics.by_id(topic.id).is_none()).cloned().collect();
-        for topic in gone_topics {
-            self.topic_removed(&topic);
-        }
-        // Of the topics that are in both, only what differs has changed.
-        let (old, new) = (&self.base.topics, &self.image.topics);
-        self.changes.topics.retain(|id, change| {
-            let (Some(before), Some(after)) = (old.by_id(*id), new.by_id(*id)) else { return true };
-            change.partitions.retain(|p| before.partitions.get(p) != after.partitions.get(p));
-            !change.partitions.is_empty()
-        });
+        gone.iter().for_each(|topic| self.topic_removed(topic));
+        Ok(())
     }
 
     fn clear_elr(&mut self, record: &ClearElrRecord) -> Result<(), ReplayError> {
@@ -306,6 +309,9 @@ impl MetadataDelta {
         id: Uuid,
         name: impl FnOnce(&MetadataImage) -> Option<Arc<str>>,
     ) -> Option<&mut TopicChange> {
+        if self.in_snapshot {
+            return None;
+        }
         match self.changes.topics.entry(id) {
             Entry::Occupied(known) => Some(known.into_mut()),
             Entry::Vacant(new) => {
@@ -340,6 +346,18 @@ impl MetadataDelta {
             }
         }
     }
+}
+
+/// How a topic of a snapshot differs from what it was `before`.
+fn change(before: Option<&Arc<TopicImage>>, after: &TopicImage) -> Option<(Uuid, TopicChange)> {
+    let differs = |p: &i32| before.is_none_or(|before| before.partitions.get(p) != after.partitions.get(p));
+    let partitions: BTreeSet<i32> = after.partitions.keys().copied().filter(differs).collect();
+    let kind = match before {
+        Some(_) if partitions.is_empty() => return None,
+        Some(_) => TopicChangeKind::Changed,
+        None => TopicChangeKind::Created,
+    };
+    Some((after.id, TopicChange { name: after.name.clone(), kind, partitions }))
 }
 
 impl MetadataChanges {

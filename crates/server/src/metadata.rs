@@ -211,7 +211,7 @@ impl MetadataLoader {
         for record in records {
             delta.replay(record)?;
         }
-        delta.finish_snapshot();
+        delta.finish_snapshot()?;
         self.last = Provenance { offset: Offset(id.end.0 - 1), epoch: id.epoch.0, time: timestamp };
         self.delta = Some(delta);
         Ok(())

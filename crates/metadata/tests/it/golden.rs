@@ -59,7 +59,7 @@ fn from_snapshot(records: &[(i64, i16, MetadataRecord)], end: i64) -> MetadataIm
     for (_, _, record) in records {
         delta.replay(record).unwrap();
     }
-    delta.finish_snapshot();
+    delta.finish_snapshot().unwrap();
     delta.apply(provenance(end - 1))
 }
 

@@ -127,7 +127,7 @@ proptest! {
                 let bytes = record.encode(options.metadata_version.record_version(&record)).unwrap();
                 delta.replay(&MetadataRecord::decode(bytes).unwrap().1).unwrap();
             }
-            delta.finish_snapshot();
+            delta.finish_snapshot().unwrap();
             let snapshot = delta.apply(Provenance::NONE);
             prop_assert_eq!(&snapshot, &from_image);
             check_changes(&base, &snapshot, &delta)?;
@@ -179,4 +179,17 @@ fn check_changes(
     prop_assert!(old.client_quotas == new.client_quotas || !changes.client_quotas.is_empty());
     prop_assert!(old.delegation_tokens == new.delegation_tokens || !changes.delegation_tokens.is_empty());
     Ok(())
+}
+
+#[test]
+fn two_topics_of_one_name_are_refused_in_a_snapshot_too() {
+    let topic = |n| MetadataRecord::from(TopicRecord { name: "t".into(), topic_id: topic_id(n) });
+    let mut delta = MetadataDelta::new(&MetadataImage::default());
+    delta.replay(&topic(1)).unwrap();
+    let refused = delta.replay(&topic(2)).unwrap_err();
+    assert_eq!((delta.image().topics.len(), delta.image().topics.id("t")), (1, Some(topic_id(1))));
+
+    let mut snapshot = MetadataDelta::from_snapshot(&MetadataImage::default());
+    [1, 2].into_iter().for_each(|n| snapshot.replay(&topic(n)).unwrap());
+    assert_eq!(snapshot.finish_snapshot().unwrap_err(), refused);
 }
