@@ -12,6 +12,8 @@ use ottla_commit_log::{Disk, DiskFile, OpenMode, SimDisk};
 pub enum Sabotage {
     /// No sync of a file does anything.
     ForgetSync,
+    /// No sync of a partition's log does anything, though its topic waits for it.
+    ForgetRecords,
     /// `quorum-state` stays as it was first written: epochs and votes are forgotten at every start.
     ForgetVote,
     /// No sync of a directory does anything: new files and names may be gone after a power loss.
@@ -60,8 +62,9 @@ impl Sabotage {
     ];
 
     /// Those that clusters of whole nodes show.
-    pub const OF_CLUSTERS: [Self; 13] = [
+    pub const OF_CLUSTERS: [Self; 14] = [
         Self::ForgetSync,
+        Self::ForgetRecords,
         Self::AnswerEarly,
         Self::ForgetVote,
         Self::SkipDivergence,
@@ -77,7 +80,7 @@ impl Sabotage {
     ];
 
     fn is_of_disk(self) -> bool {
-        matches!(self, Self::ForgetSync | Self::ForgetVote | Self::ForgetNames)
+        matches!(self, Self::ForgetSync | Self::ForgetRecords | Self::ForgetVote | Self::ForgetNames)
     }
 }
 
@@ -98,7 +101,14 @@ struct LyingDisk {
 
 impl Disk for LyingDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(LyingFile { file: self.disk.open(path, mode)?, sabotage: self.sabotage }))
+        let is_records = path.extension().is_some_and(|extension| extension == "log")
+            && !path.components().any(|part| part.as_os_str() == "__cluster_metadata-0");
+        let forgets_sync = match self.sabotage {
+            Sabotage::ForgetSync => true,
+            Sabotage::ForgetRecords => is_records,
+            _ => false,
+        };
+        Ok(Arc::new(LyingFile { file: self.disk.open(path, mode)?, forgets_sync }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
@@ -152,7 +162,7 @@ impl Disk for LyingDisk {
 #[derive(Debug)]
 struct LyingFile {
     file: Arc<dyn DiskFile>,
-    sabotage: Sabotage,
+    forgets_sync: bool,
 }
 
 impl DiskFile for LyingFile {
@@ -173,7 +183,7 @@ impl DiskFile for LyingFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        if self.sabotage == Sabotage::ForgetSync { Ok(()) } else { self.file.sync() }
+        if self.forgets_sync { Ok(()) } else { self.file.sync() }
     }
 
     fn allocate(&self, position: u64, len: u64) -> io::Result<()> {

@@ -155,6 +155,8 @@ pub struct Layout {
     /// Whether the voters are those of the settings (`kraft.version` 0) and not of the metadata log.
     pub static_voters: bool,
     pub log_dirs: &'static [&'static str],
+    /// Whether every record is synced before it counts: then no number of power losses may lose one.
+    pub synced: bool,
 }
 
 impl Layout {
@@ -192,8 +194,9 @@ fn config(id: i32, layout: &Layout) -> ServerConfig {
          offsets.topic.replication.factor=3\nnum.recovery.threads.per.data.dir=1\nlog.cleaner.threads=1\n\
          replica.fetch.wait.max.ms=200\nrequest.timeout.ms=5000\nlog.roll.ms=8000\n\
          log.cleaner.backoff.ms=1000\ngroup.initial.rebalance.delay.ms=500\n\
-         metadata.log.max.record.bytes.between.snapshots=20000\n",
-        layout.log_dirs.join(",")
+         metadata.log.max.record.bytes.between.snapshots=20000\n{}",
+        layout.log_dirs.join(","),
+        if layout.synced { "log.flush.interval.messages=1\n" } else { "" }
     );
     let properties = Properties::parse("sim", &text).expect("the settings are well-formed");
     ServerConfig::from_properties(&properties).expect("the settings are valid").0

@@ -3,7 +3,8 @@
 //! before all are in sync again. Processes may end in any number, though not while a host that lost power is out of
 //! sync: a controller cannot tell the one from the other. Nodes also stop as their operators ask them to, and disks
 //! refuse writes and syncs until the next start; a failed sync counts as lost power. One of two directories may fail
-//! alone, though not while its node starts.
+//! alone, though not while its node starts. Where every record is synced before it counts, any number of hosts may lose
+//! power at any time, all at once too.
 
 use ottla_commit_log::disk::{CrashImage, SimFault};
 
@@ -15,14 +16,19 @@ pub fn strike(world: &mut World) {
     let is_up = world.hosts[id as usize - 1].is_up();
     match world.random.below(21) {
         0 | 1 if is_up && !world.has_lost_power() => world.crash(id, CrashImage::ProcessKilled),
-        2 if is_up && world.is_whole() => world.crash(id, CrashImage::LoseUnsynced),
-        3 | 4 if is_up && world.is_whole() => {
+        2 if is_up && world.may_lose_power() => world.crash(id, CrashImage::LoseUnsynced),
+        3 | 4 if is_up && world.may_lose_power() => {
             let image = CrashImage::Torn(world.random.number());
             world.crash(id, image);
         }
         5 if !world.has_lost_power() => {
+            let power_fails = world.synced && world.random.chance(500);
             for id in 1..=count as i32 {
-                world.crash(id, CrashImage::ProcessKilled);
+                let image = match power_fails {
+                    true => CrashImage::Torn(world.random.number()),
+                    false => CrashImage::ProcessKilled,
+                };
+                world.crash(id, image);
             }
         }
         6 | 7 => {

@@ -64,7 +64,9 @@ pub struct World {
     power_cuts: Vec<(u64, i32)>,
     /// When a broken disk is replaced.
     repairs: Vec<(u64, i32)>,
-    /// The host that lost power last, until all replicas are in sync again.
+    /// Whether no power loss takes away what was acknowledged.
+    pub synced: bool,
+    /// The host that lost power last, and with it what was acknowledged, until all replicas are in sync again.
     lost_power: Option<i32>,
     story: Vec<String>,
 }
@@ -106,7 +108,9 @@ impl World {
             release: [None, Some("4.1"), Some("4.2"), Some("4.3")][random.below(4) as usize],
             static_voters: random.chance(300),
             log_dirs: if random.chance(300) { &["/data", SECOND_DIR] } else { &["/data"] },
+            synced: sabotage == Some(Sabotage::ForgetRecords) || Random::new(!seed).chance(300),
         };
+        let synced = layout.synced;
         let hosts: Vec<Host> = layout.hosts().map(|id| Host::format(id, &layout, &net, sabotage)).collect();
         let ledger = Shared::default();
         let clients = Driven::new(0);
@@ -132,6 +136,7 @@ impl World {
             due,
             power_cuts,
             repairs,
+            synced,
             lost_power,
             story,
         }
@@ -269,7 +274,7 @@ impl World {
             return;
         }
         host.crash(image);
-        if image != CrashImage::ProcessKilled {
+        if image != CrashImage::ProcessKilled && !self.synced {
             self.lost_power = Some(id);
         }
         self.crashes += 1;
@@ -324,6 +329,11 @@ impl World {
     pub fn stop(&mut self, id: i32) {
         self.note(format!("host {id} is to stop"));
         self.hosts[id as usize - 1].stop();
+    }
+
+    /// Whether a host's power may fail.
+    pub fn may_lose_power(&self) -> bool {
+        if self.synced { !self.has_lost_power() } else { self.is_whole() }
     }
 
     /// Whether nothing would be lost with one host's page cache.

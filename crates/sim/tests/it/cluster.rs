@@ -36,6 +36,7 @@ fn faults_of_whole_nodes_are_found() {
         // others to begin with.
         let (seed, symptoms): (u64, &[&str]) = match sabotage {
             Sabotage::ForgetSync => (1, &["cannot start"]),
+            Sabotage::ForgetRecords => (0, LOST),
             Sabotage::AnswerEarly => (4, LOST),
             Sabotage::ForgetVote => (5, &["already leads", "two leaders", "out of range"]),
             Sabotage::SkipDivergence => (4, &["holds other bytes", "found number", "at offset"]),
