@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use ottla_model::Millis;
-use ottla_record::HEADER_BYTES;
+use ottla_record::{Codec, HEADER_BYTES};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -28,7 +28,7 @@ use crate::client::{Client, random};
 use crate::config::ClientConfig;
 use crate::error::{Error, Result};
 use crate::record::{Record, RecordMetadata};
-use crate::state::accumulator::{Append, OpenBatch};
+use crate::state::accumulator::{Append, OpenBatch, Place};
 use crate::state::delivery::Decider;
 use crate::state::outstanding::Outstanding;
 use crate::state::partitioner::NamedPartitioner;
@@ -355,9 +355,13 @@ impl Shared {
             }
             Append::NeedsBatch => {
                 let is_full = queue.has_full();
+                let lent = if self.settings.compression.codec == Codec::None { None } else { queue.lend() };
                 let Some(batch) = self.new_batch(topic, index, timestamp, bytes) else {
+                    drop(queue);
+                    if let Some((place, batch)) = lent {
+                        self.compress(topic, partition, place, batch);
+                    }
                     if is_full {
-                        drop(queue);
                         self.list(partition);
                     }
                     return Err(TrySendError::WouldWait(Error::BufferFull {
@@ -374,8 +378,12 @@ impl Shared {
                 if !listed {
                     self.listed.lock().push(Arc::clone(partition));
                 }
+                let can_be_sent = match lent {
+                    Some((place, batch)) => self.compress(topic, partition, place, batch),
+                    None => is_full,
+                };
                 // Woken for a batch, not for a record: for a full one, or earlier than the sender would look.
-                if is_full || self.wakes_at_ms.load(Ordering::Acquire) > due {
+                if can_be_sent || self.wakes_at_ms.load(Ordering::Acquire) > due {
                     self.wake_now();
                 }
                 if sticky && is_full {
@@ -384,6 +392,21 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// Compresses a full batch on the thread that filled it, while the sender does the same with those before it. Tells
+    /// whether the batch is the next one to be sent.
+    fn compress(
+        &self,
+        topic: &Topic,
+        partition: &Partition,
+        place: Place,
+        batch: OpenBatch<memory::Buffer>,
+    ) -> bool {
+        let len = batch.buffer.as_ref().len();
+        let batch = batch::compress(batch, self.settings.compression, &self.memory);
+        topic.learn_compression(len, HEADER_BYTES + batch.buffer.as_ref().len());
+        partition.queue.lock().give_back(place, batch)
     }
 
     fn list(&self, partition: &Arc<Partition>) {
@@ -435,7 +458,7 @@ impl Shared {
         bytes: usize,
     ) -> Option<OpenBatch<memory::Buffer>> {
         // What compresses well may be longer before: the batch is meant to be of its size when it is sent.
-        let limit = self.settings.batch_bytes * topic.expansion();
+        let limit = topic.plain_bytes(self.settings.batch_bytes);
         let buffer = self.memory.take(bytes.max(limit)).or_else(|| self.memory.take(bytes))?;
         let flush_epoch = self.outstanding.lock().begin();
         let decider = Decider::new(Arc::clone(&topic.name), index as i32);

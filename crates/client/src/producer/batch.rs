@@ -12,11 +12,26 @@ use ottla_record::{
 use ottla_record::{compression, encode_record};
 
 use super::memory::{Buffer, Memory};
-use crate::state::accumulator::{BatchBuffer, OpenBatch};
+use crate::state::accumulator::OpenBatch;
 use crate::state::delivery::Decider;
 
 /// What the checksum does not cover.
 const CRC_END: usize = 21;
+
+/// Compresses what a batch holds, if it is not yet.
+pub(super) fn compress(
+    mut open: OpenBatch<Buffer>,
+    compression: Compression,
+    memory: &Arc<Memory>,
+) -> OpenBatch<Buffer> {
+    if open.codec == compression.codec {
+        return open;
+    }
+    let write = |plain: &[u8], out: &mut Vec<u8>| compression::compress(compression, plain, out);
+    open.buffer = memory.rewrite(open.buffer, write);
+    open.codec = compression.codec;
+    open
+}
 
 #[derive(Debug)]
 pub(super) struct Batch {
@@ -32,31 +47,20 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Closes a batch, compressing it. Also tells how long it was before.
-    pub fn close(open: OpenBatch<Buffer>, compression: Compression, memory: &Arc<Memory>) -> (Self, usize) {
-        let len = open.buffer.size_bytes();
-        let body = match compression.codec {
-            Codec::None => open.buffer,
-            _ => {
-                let mut compressed = Vec::with_capacity(len / 2);
-                compression::compress(compression, open.buffer.as_ref(), &mut compressed);
-                compressed.shrink_to_fit();
-                memory.replace(compressed)
-            }
-        };
-        let body = Bytes::from_owner(body);
-        let batch = Self {
+    /// Closes a batch as it is.
+    pub fn close(open: OpenBatch<Buffer>) -> Self {
+        let body = Bytes::from_owner(open.buffer);
+        Self {
             body_crc: crc32c(&body),
             body,
-            codec: compression.codec,
+            codec: open.codec,
             records: open.records,
             base_timestamp: open.base_timestamp,
             max_timestamp: open.max_timestamp,
             created_ms: open.created_ms,
             flush_epoch: open.flush_epoch,
             decider: open.decider,
-        };
-        (batch, len)
+        }
     }
 
     pub fn records(&self) -> u32 {
@@ -128,7 +132,7 @@ impl Batch {
             let buffer = memory.replace(bytes);
             let mut open = OpenBatch::new(buffer, base_timestamp, created_ms, flush_epoch, decider, 0);
             (open.records, open.max_timestamp) = (records, max_timestamp);
-            Self::close(open, compression, memory).0
+            Self::close(compress(open, compression, memory))
         };
         Some(parts.into_iter().zip(deciders).map(part).collect())
     }

@@ -1,5 +1,8 @@
 //! `buffer.memory`: the bytes of all records that wait or are under way, and the buffers they lie in.
 //!
+//! Whoever waits for room is told when an eighth of all was released, or by the sender a few milliseconds later of what
+//! there is: a thread that is woken for each buffer costs more than what it then sends, on both sides.
+//!
 //! Invariant: buffers in use and unused ones that are kept are together never more than `buffer.memory`, but for one
 //! record that is larger than all of it.
 
@@ -19,8 +22,15 @@ pub(crate) struct Memory {
     /// Unused buffers, all of `batch_bytes`.
     unused: Mutex<Vec<Vec<u8>>>,
     released: Notify,
+    /// Bytes that were released while somebody waited who was not told yet.
+    untold: AtomicUsize,
     waiting: AtomicUsize,
+    /// What batches are compressed into, before it is known how long they become.
+    scratch: Mutex<Vec<Vec<u8>>>,
 }
+
+/// As many threads may compress at once without allocating.
+const SCRATCH_MAX: usize = 4;
 
 /// A buffer that counts against `buffer.memory` until it is dropped, wherever that happens.
 #[derive(Debug)]
@@ -38,7 +48,9 @@ impl Memory {
             used: AtomicUsize::new(0),
             unused: Mutex::default(),
             released: Notify::new(),
+            untold: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            scratch: Mutex::default(),
         })
     }
 
@@ -71,10 +83,43 @@ impl Memory {
         Buffer { bytes, charge, memory: Arc::clone(self) }
     }
 
-    /// Tells when some memory is released. Register before looking whether there is enough.
+    /// What `write` makes of the buffer's bytes, in a buffer that is no larger than it has to be: this one if it is a
+    /// usual one, or if what was made is longer than that.
+    pub fn rewrite(self: &Arc<Self>, mut buffer: Buffer, write: impl FnOnce(&[u8], &mut Vec<u8>)) -> Buffer {
+        let mut scratch = self.scratch.lock().pop().unwrap_or_default();
+        write(&buffer.bytes, &mut scratch);
+        if scratch.len() <= self.batch_bytes && buffer.charge > self.batch_bytes {
+            let bytes = self.unused.lock().pop().unwrap_or_else(|| Vec::with_capacity(self.batch_bytes));
+            buffer = self.replace(bytes);
+        }
+        if scratch.len() > buffer.charge {
+            // It has grown, as what cannot be compressed does a little.
+            buffer = self.replace(std::mem::take(&mut scratch));
+        } else {
+            buffer.bytes.clear();
+            buffer.bytes.extend_from_slice(&scratch);
+        }
+        scratch.clear();
+        let mut kept = self.scratch.lock();
+        if kept.len() < SCRATCH_MAX {
+            kept.push(scratch);
+        }
+        drop(kept);
+        buffer
+    }
+
+    /// Tells when memory is released. Register before looking whether there is enough.
     pub fn wait(&self) -> MemoryWait<'_> {
         self.waiting.fetch_add(1, Ordering::AcqRel);
         MemoryWait { memory: self }
+    }
+
+    /// Tells whoever waits of what was released meanwhile, however little. Called every few milliseconds while somebody
+    /// waits ([`Self::is_waited_for`]).
+    pub fn tell(&self) {
+        if self.untold.swap(0, Ordering::AcqRel) > 0 {
+            self.released.notify_waiters();
+        }
     }
 
     /// Whether somebody waits, so that batches should leave without lingering.
@@ -112,7 +157,10 @@ impl Drop for Buffer {
             }
         }
         if memory.is_waited_for() {
-            memory.released.notify_waiters();
+            let untold = memory.untold.fetch_add(self.charge, Ordering::AcqRel) + self.charge;
+            if untold >= memory.bytes_max / 8 || used == 0 {
+                memory.tell();
+            }
         }
     }
 }
@@ -150,5 +198,50 @@ mod tests {
         assert_eq!(memory.used.load(Ordering::Relaxed), 0);
         // Alone, a record may be larger than all.
         assert!(memory.take(1000).is_some());
+    }
+
+    #[test]
+    fn whoever_waits_is_told_of_much_or_in_time() {
+        let memory = Memory::new(1600, 100);
+        let mut taken: Vec<_> = (0..16).map(|_| memory.take(1).unwrap()).collect();
+        let wait = memory.wait();
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        for told_by_sender in [true, false] {
+            let mut released = std::pin::pin!(wait.released());
+            released.as_mut().enable();
+            drop(taken.pop());
+            assert!(released.as_mut().poll(&mut context).is_pending());
+            match told_by_sender {
+                true => memory.tell(),
+                false => drop(taken.pop()),
+            }
+            assert!(released.as_mut().poll(&mut context).is_ready());
+        }
+        // Of the last of it at once: nothing comes after it.
+        taken.truncate(1);
+        memory.tell();
+        let mut released = std::pin::pin!(wait.released());
+        released.as_mut().enable();
+        drop(taken);
+        assert!(released.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn what_is_rewritten_takes_no_more_than_it_needs() {
+        let memory = Memory::new(1000, 100);
+        let rewritten = |bytes: usize, to: usize| {
+            let mut buffer = memory.take(bytes).unwrap();
+            buffer.bytes().extend(std::iter::repeat_n(7, bytes));
+            let buffer = memory.rewrite(buffer, |from, out| out.extend(std::iter::repeat_n(from[0], to)));
+            assert_eq!(buffer.as_ref(), vec![7; to]);
+            let used = memory.used.load(Ordering::Relaxed);
+            assert_eq!(used, buffer.charge);
+            used
+        };
+        assert_eq!(rewritten(90, 30), 100);
+        assert_eq!(rewritten(500, 100), 100);
+        assert_eq!(rewritten(500, 101), 500);
+        assert!(rewritten(100, 130) >= 130);
+        assert_eq!(memory.used.load(Ordering::Relaxed), 0);
     }
 }

@@ -17,7 +17,7 @@ use ottla_protocol::{Records, Str};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
-use super::batch::Batch;
+use super::batch::{Batch, compress};
 use super::request::{Completed, ProduceCall, Sent};
 use super::topics::Partition;
 use super::{Shared, memory::Buffer};
@@ -32,6 +32,8 @@ use crate::state::window::{Verdict, WINDOW_MAX, Window};
 const TOPIC_IDS_VERSION: i16 = 13;
 /// How often batches are looked at that wait for nothing but their end.
 const EXPIRY_STEP_MS: u64 = 1000;
+/// How long released memory may wait for more before whoever waits is told of it.
+const TELL_STEP_MS: u64 = 5;
 
 pub(super) fn spawn(shared: Arc<Shared>, client: &Client) {
     let (events, received) = unbounded_channel();
@@ -46,6 +48,7 @@ pub(super) fn spawn(shared: Arc<Shared>, client: &Client) {
         in_flight: HashMap::new(),
         producer: ProducerIdState::Unknown,
         turn: 0,
+        tells_at_ms: 0,
     };
     client.spawn(sender.run(received, completions));
 }
@@ -63,6 +66,8 @@ struct Sender {
     producer: ProducerIdState,
     /// Which partition is first, so that none starves.
     turn: usize,
+    /// When memory that was released is told of next, if somebody waits for it.
+    tells_at_ms: u64,
 }
 
 enum ProducerIdState {
@@ -106,7 +111,7 @@ impl Sender {
             if shared.is_closed() && shared.outstanding.lock().is_drained(u64::MAX) {
                 return;
             }
-            let next_ms = self.pass();
+            let next_ms = self.pass().min(self.tell_of_memory());
             let planned = match self.is_saturated() {
                 // An answer comes first whatever is brought now.
                 true => 0,
@@ -141,6 +146,20 @@ impl Sender {
                 () = tokio::time::sleep(pause) => {}
             }
         }
+    }
+
+    /// Tells who waits for memory, and when to do so again.
+    fn tell_of_memory(&mut self) -> u64 {
+        let memory = &self.shared.memory;
+        if !memory.is_waited_for() {
+            return u64::MAX;
+        }
+        let now_ms = self.shared.now_ms();
+        if now_ms >= self.tells_at_ms {
+            memory.tell();
+            self.tells_at_ms = now_ms + TELL_STEP_MS;
+        }
+        self.tells_at_ms
     }
 
     fn learn_partitions(&self) {
@@ -272,7 +291,7 @@ impl Sender {
             let mut queue = active.partition.queue.lock();
             while queue.first().is_some_and(|first| is_expired(first.created_ms)) {
                 let Some(open) = queue.pop() else { break };
-                expired.push(Batch::close(open, ottla_record::Compression::NONE, &self.shared.memory).0);
+                expired.push(Batch::close(open));
             }
         }
         expired
@@ -283,7 +302,7 @@ impl Sender {
         for active in self.partitions.values_mut() {
             failed.extend(active.window.expire(|_| true));
             while let Some(open) = active.partition.queue.lock().pop() {
-                failed.push(Batch::close(open, ottla_record::Compression::NONE, &self.shared.memory).0);
+                failed.push(Batch::close(open));
             }
         }
         for batch in failed {
@@ -317,10 +336,8 @@ impl Sender {
                 let open = if is_due { queue.pop() } else { None };
                 drop(queue);
                 open.map(|open| {
-                    let (batch, len) = Batch::close(open, settings.compression, &self.shared.memory);
-                    if let Some(topic) = self.shared.topics.load().get(&partition.topic) {
-                        topic.learn_compression(len, batch.size_bytes());
-                    }
+                    // Unless the thread that filled it has compressed it meanwhile.
+                    let batch = Batch::close(compress(open, settings.compression, &self.shared.memory));
                     let records = batch.records();
                     window.send_new(batch, records)
                 })

@@ -26,7 +26,7 @@ pub(super) struct Topic {
     pub name: Arc<str>,
     pub partitions: Vec<Arc<Partition>>,
     pub sticky: Arc<Sticky>,
-    /// How many bytes become one when they are compressed, in eighths.
+    /// How many bytes become one when they are compressed, in parts of [`SHRINKAGE_ONE`].
     shrinkage: Arc<AtomicUsize>,
 }
 
@@ -37,6 +37,8 @@ pub(super) struct Partition {
     pub index: i32,
     pub queue: Mutex<PartitionQueue<Buffer>>,
 }
+
+const SHRINKAGE_ONE: usize = 1024;
 
 /// The partition to which records without a key go until a batch is full.
 pub(super) struct Sticky {
@@ -74,7 +76,8 @@ impl Topics {
                 name: Arc::clone(&metadata.name),
                 partitions,
                 sticky: known.map_or_else(sticky, |known| Arc::clone(&known.sticky)),
-                shrinkage: known.map_or_else(|| Arc::new(8.into()), |known| Arc::clone(&known.shrinkage)),
+                shrinkage: known
+                    .map_or_else(|| Arc::new(SHRINKAGE_ONE.into()), |known| Arc::clone(&known.shrinkage)),
             };
             let mut next = TopicMap::clone(map);
             next.insert(Arc::clone(&metadata.name), Arc::new(topic));
@@ -84,15 +87,17 @@ impl Topics {
 }
 
 impl Topic {
-    /// The longest batch before compression, in multiples of `batch.size`.
-    pub fn expansion(&self) -> usize {
-        (self.shrinkage.load(Ordering::Relaxed) / 8).clamp(1, 8)
+    /// The longest batch before compression that is likely to be of `batch_bytes` afterwards: as in Kafka, one that
+    /// compresses a twentieth worse than those before still is.
+    pub fn plain_bytes(&self, batch_bytes: usize) -> usize {
+        let shrinkage = self.shrinkage.load(Ordering::Relaxed) * 20 / 21;
+        batch_bytes.saturating_mul(shrinkage.clamp(SHRINKAGE_ONE, 8 * SHRINKAGE_ONE)) / SHRINKAGE_ONE
     }
 
     /// Learns from a batch that was compressed; slowly, as one batch says little of the next.
     pub fn learn_compression(&self, bytes: usize, compressed: usize) {
         let known = self.shrinkage.load(Ordering::Relaxed);
-        let seen = (bytes * 8 / compressed.max(1)).min(64);
+        let seen = (bytes * SHRINKAGE_ONE / compressed.max(1)).min(8 * SHRINKAGE_ONE);
         self.shrinkage.store((known * 3 + seen) / 4, Ordering::Relaxed);
     }
 }

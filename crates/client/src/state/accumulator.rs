@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use ottla_model::Millis;
-use ottla_record::encode_record;
+use ottla_record::{Codec, encode_record};
 
 use super::delivery::Decider;
 use crate::record::Record;
@@ -23,6 +23,8 @@ pub struct OpenBatch<B> {
     /// Flushes asked for up to this number wait for the batch.
     pub flush_epoch: u64,
     pub decider: Decider,
+    /// What the records are compressed with; nothing while some are added.
+    pub codec: Codec,
     /// The batch is full when it would grow beyond this.
     limit_bytes: usize,
 }
@@ -42,8 +44,17 @@ impl<B: BatchBuffer> OpenBatch<B> {
         decider: Decider,
         limit_bytes: usize,
     ) -> Self {
-        let (records, base_timestamp, max_timestamp) = (0, timestamp, timestamp);
-        Self { buffer, records, base_timestamp, max_timestamp, created_ms, flush_epoch, decider, limit_bytes }
+        Self {
+            buffer,
+            records: 0,
+            base_timestamp: timestamp,
+            max_timestamp: timestamp,
+            created_ms,
+            flush_epoch,
+            decider,
+            codec: Codec::None,
+            limit_bytes,
+        }
     }
 
     fn has_room(&self, bytes: usize) -> bool {
@@ -69,15 +80,27 @@ impl<B: BatchBuffer> OpenBatch<B> {
 /// What a partition has collected: full batches, and one that is not.
 #[derive(Debug)]
 pub struct PartitionQueue<B> {
-    full: VecDeque<OpenBatch<B>>,
+    full: VecDeque<Full<B>>,
     open: Option<OpenBatch<B>>,
+    next_place: u64,
     /// The sender has this partition on its list.
     pub listed: bool,
 }
 
+#[derive(Debug)]
+enum Full<B> {
+    Here(OpenBatch<B>),
+    /// Lent to whoever compresses it; it comes back to this place, and none behind it goes before.
+    Lent(Place),
+}
+
+/// Where a batch that was lent belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(u64);
+
 impl<B> Default for PartitionQueue<B> {
     fn default() -> Self {
-        Self { full: VecDeque::new(), open: None, listed: false }
+        Self { full: VecDeque::new(), open: None, next_place: 0, listed: false }
     }
 }
 
@@ -114,7 +137,38 @@ impl<B: BatchBuffer> PartitionQueue<B> {
     }
 
     fn seal(&mut self) {
-        self.full.extend(self.open.take());
+        self.full.extend(self.open.take().map(Full::Here));
+    }
+
+    /// Lends the batch that became full last, if nobody has compressed it yet, so that this is done without a lock.
+    /// [`Self::give_back`] follows, whatever happens.
+    ///
+    /// Not if it is the next to be sent: whoever sends is then quicker than those who fill, and compresses it.
+    pub fn lend(&mut self) -> Option<(Place, OpenBatch<B>)> {
+        if self.full.len() < 2 {
+            return None;
+        }
+        let last = self.full.back_mut()?;
+        if !matches!(last, Full::Here(batch) if batch.codec == Codec::None) {
+            return None;
+        }
+        let place = Place(self.next_place);
+        self.next_place += 1;
+        match std::mem::replace(last, Full::Lent(place)) {
+            Full::Here(batch) => Some((place, batch)),
+            Full::Lent(_) => None,
+        }
+    }
+
+    /// Puts a batch back to its place; whether it is the next to be sent.
+    pub fn give_back(&mut self, place: Place, batch: OpenBatch<B>) -> bool {
+        let is_its = |full: &Full<B>| matches!(full, Full::Lent(lent) if *lent == place);
+        let at = self.full.iter().position(is_its);
+        match at {
+            Some(at) => self.full[at] = Full::Here(batch),
+            None => unreachable!("what is lent is not taken from the queue"),
+        }
+        at == Some(0)
     }
 
     pub fn open(&self) -> Option<&OpenBatch<B>> {
@@ -130,14 +184,25 @@ impl<B: BatchBuffer> PartitionQueue<B> {
         !self.full.is_empty()
     }
 
-    /// The oldest batch.
+    /// The oldest batch, unless that is lent.
     pub fn first(&self) -> Option<&OpenBatch<B>> {
-        self.full.front().or(self.open.as_ref())
+        match self.full.front() {
+            Some(Full::Here(batch)) => Some(batch),
+            Some(Full::Lent(_)) => None,
+            None => self.open.as_ref(),
+        }
     }
 
-    /// Takes the oldest batch, full or not.
+    /// Takes the oldest batch, full or not, unless it is lent.
     pub fn pop(&mut self) -> Option<OpenBatch<B>> {
-        self.full.pop_front().or_else(|| self.open.take())
+        match self.full.pop_front() {
+            Some(Full::Here(batch)) => Some(batch),
+            Some(lent) => {
+                self.full.push_front(lent);
+                None
+            }
+            None => self.open.take(),
+        }
     }
 }
 
@@ -173,6 +238,35 @@ mod tests {
         assert_eq!((first.records, first.max_timestamp), (2, Millis(5)));
         assert_eq!(queue.pop().unwrap().records, 1);
         assert!(queue.pop().is_none());
+    }
+
+    #[test]
+    fn a_lent_batch_keeps_its_place() {
+        let mut queue = PartitionQueue::default();
+        let record = Record::to("t").value(&[7; 40]);
+        assert!(queue.lend().is_none());
+        for timestamp in 1..=3 {
+            queue.open_with(batch(), &record, Millis(timestamp));
+        }
+        let (place, mut second) = queue.lend().unwrap();
+        assert_eq!(second.max_timestamp, Millis(5));
+        assert!(queue.lend().is_none());
+        let max_timestamp =
+            |queue: &mut PartitionQueue<Vec<u8>>| queue.pop().map(|batch| batch.max_timestamp.0);
+        second.max_timestamp = Millis(20);
+        queue.open_with(batch(), &record, Millis(4));
+        let (later, third) = queue.lend().unwrap();
+        assert!(!queue.give_back(later, third));
+        assert_eq!((queue.batches(), max_timestamp(&mut queue)), (4, Some(5)));
+        // Nothing passes the one that is still away.
+        assert!(queue.first().is_none() && queue.has_full());
+        assert_eq!((queue.batches(), max_timestamp(&mut queue)), (3, None));
+        second.codec = Codec::Lz4;
+        assert!(queue.give_back(place, second));
+        assert_eq!(queue.first().map(|first| first.codec), Some(Codec::Lz4));
+        assert_eq!(max_timestamp(&mut queue), Some(20));
+        assert_eq!((max_timestamp(&mut queue), max_timestamp(&mut queue)), (Some(5), Some(5)));
+        assert!(max_timestamp(&mut queue).is_none());
     }
 
     #[test]

@@ -108,6 +108,48 @@ fn levels_of_compression_are_heeded() {
     }
 }
 
+/// Threads that fill batches compress them too, with little memory, so that they wait for it as well: what each of them
+/// sent is in order, once.
+#[test]
+fn threads_that_compress_side_by_side_keep_the_order() {
+    const RECORDS: u32 = 3000;
+    let node = TestNode::start("");
+    // The hardest level, so that batches are away for long.
+    let config = node.config().with("compression.type", "lz4").unwrap().with("compression.lz4.level", 17);
+    let config = config.unwrap().with("buffer.memory", 100_000).unwrap().with("batch.size", 4000).unwrap();
+    let producer = Producer::new(&config).unwrap();
+    let mut state = 1u32;
+    let mut letter = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        b'a' + (state >> 28) as u8
+    };
+    let letters: Vec<u8> = (0..10_000).map(&mut letter).collect();
+    std::thread::scope(|scope| {
+        for thread in 0..4u32 {
+            let (producer, letters) = (&producer, &letters);
+            scope.spawn(move || {
+                for number in 0..RECORDS {
+                    let from = (number * 131 + thread * 17) as usize % 9000;
+                    let mut value = letters[from..from + 100 + from % 300].to_vec();
+                    value[..4].copy_from_slice(&thread.to_be_bytes());
+                    value[4..8].copy_from_slice(&number.to_be_bytes());
+                    drop(block_on(producer.send(Record::to("t").value(&value))).unwrap());
+                }
+            });
+        }
+    });
+    block_on(producer.flush()).unwrap();
+    let mut next = [0; 4];
+    for record in stored(producer.client(), "t", 0).0 {
+        let value = record.value.unwrap();
+        let word = |at: usize| u32::from_be_bytes(value[at..at + 4].try_into().unwrap());
+        let seen = &mut next[word(0) as usize];
+        assert_eq!(word(4), *seen);
+        *seen += 1;
+    }
+    assert_eq!(next, [RECORDS; 4]);
+}
+
 /// A broker that compresses on its own does it at the level of the topic, or else at its own.
 #[test]
 fn brokers_heed_the_levels_of_lz4_too() {
