@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
-use ottla_client::Admin;
+use ottla_client::{Admin, Peers};
 use ottla_model::NodeId;
 use serde_json::json;
 
 use crate::confirm::Consent;
 use crate::connect::Actions;
+use crate::exit::Usage;
 use crate::outcomes::Outcomes;
 use crate::table::{Format, Table, print_json};
 
@@ -29,7 +30,7 @@ pub enum Action {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    args.run(async |admin, action, format| match action {
+    args.run_anywhere(async |admin, action, format| match action {
         Action::Id => {
             let id = admin.describe_cluster().await?.cluster_id;
             match format {
@@ -49,6 +50,11 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 async fn brokers(admin: &Admin, format: Format) -> Result<()> {
+    if admin.client().peers() == Peers::Controllers {
+        return Err(
+            Usage("only brokers know the brokers: give --bootstrap instead of controllers".into()).into()
+        );
+    }
     let mut cluster = admin.describe_cluster().await?;
     let metadata = admin.metadata().await?;
     cluster.brokers.sort_by_key(|broker| broker.broker_id);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use ottla_client::{Admin, Client, ClientConfig};
+use ottla_client::{Admin, Client, ClientConfig, Peers};
 
 use crate::exit::{Unreachable, Usage};
 use crate::table::Format;
@@ -28,6 +28,9 @@ pub struct Options {
         help_heading = "Connection"
     )]
     pub bootstrap: Option<String>,
+    /// Controllers to ask instead of brokers, host:port, several separated by commas; quorum, features, cluster id
+    #[arg(long, global = true, value_name = "SERVERS", help_heading = "Connection")]
+    pub bootstrap_controller: Option<String>,
     /// A properties file with settings of Kafka's clients
     #[arg(short = 'c', long, global = true, value_name = "FILE", help_heading = "Connection")]
     pub client_config: Option<PathBuf>,
@@ -60,11 +63,30 @@ impl<A: clap::Subcommand> Actions<A> {
         let Self { connection, action } = self;
         run(async move { command(connection.admin().await?, action, connection.output).await })
     }
+
+    /// The same of a command that controllers can answer too.
+    pub fn run_anywhere(self, command: impl AsyncFnOnce(Admin, A, Format) -> Result<()>) -> Result<()> {
+        let Self { connection, action } = self;
+        let config = connection.config_anywhere(&[])?;
+        run(async move { command(connection.admin_with(&config).await?, action, connection.output).await })
+    }
 }
 
 impl Options {
-    /// The settings of a client; `own` are the command's, which options of the user override.
+    /// The settings of a client of brokers; `own` are the command's, which options of the user override.
     pub fn config(&self, own: &[(&str, &str)]) -> Result<ClientConfig> {
+        let config = self.config_anywhere(own)?;
+        if config.is_set("bootstrap.controllers") {
+            return Err(Usage(
+                "only brokers know what is asked for here: give --bootstrap instead of controllers".into(),
+            )
+            .into());
+        }
+        Ok(config)
+    }
+
+    /// The settings of a client of brokers or of controllers.
+    fn config_anywhere(&self, own: &[(&str, &str)]) -> Result<ClientConfig> {
         let mut config = match &self.client_config {
             Some(file) => ClientConfig::from_file(file)
                 .with_context(|| format!("the settings of {}", file.display()))?,
@@ -76,11 +98,20 @@ impl Options {
                 .ok_or_else(|| Usage(format!("-X {setting}: a setting is NAME=VALUE")))?;
             config.set(name.trim(), value)?;
         }
-        if let Some(servers) = &self.bootstrap {
-            config.set("bootstrap.servers", servers)?;
+        match (&self.bootstrap, &self.bootstrap_controller) {
+            // What the environment says of brokers gives way.
+            (_, Some(controllers)) => {
+                config.set("bootstrap.controllers", controllers)?;
+            }
+            (Some(servers), None) => {
+                config.set("bootstrap.servers", servers)?;
+            }
+            (None, None) => {}
+        }
+        if !config.is_set("bootstrap.controllers") && !config.is_set("bootstrap.servers") {
+            config.set("bootstrap.servers", BOOTSTRAP_DEFAULT)?;
         }
         let defaults = [
-            ("bootstrap.servers", BOOTSTRAP_DEFAULT),
             ("client.id", "ottla"),
             // A port that takes connections and says nothing is told sooner than Kafka's clients would.
             ("socket.connection.setup.timeout.ms", "5000"),
@@ -127,8 +158,11 @@ async fn reach(client: &Client, config: &ClientConfig) -> Result<()> {
             },
         }
     };
-    let servers = config.text("bootstrap.servers");
-    Err(Unreachable(format!("no Kafka broker answers at {servers}: {failure}")).into())
+    let (node, servers) = match client.peers() {
+        Peers::Brokers => ("broker", config.text("bootstrap.servers")),
+        Peers::Controllers => ("controller", config.text("bootstrap.controllers")),
+    };
+    Err(Unreachable(format!("no Kafka {node} answers at {servers}: {failure}")).into())
 }
 
 /// Runs a command that speaks to a cluster.
@@ -145,6 +179,7 @@ mod tests {
     fn options(bootstrap: Option<&str>, settings: &[&str]) -> Options {
         Options {
             bootstrap: bootstrap.map(str::to_owned),
+            bootstrap_controller: None,
             client_config: None,
             settings: settings.iter().map(|setting| setting.to_string()).collect(),
             output: Format::Table,
@@ -162,6 +197,18 @@ mod tests {
             options(None, &["bootstrap.servers=b:1"]).config(&[]).unwrap().text("bootstrap.servers"),
             "b:1"
         );
+    }
+
+    #[test]
+    fn controllers_are_for_commands_that_they_can_answer() {
+        let controllers = |mut options: Options| {
+            options.bootstrap_controller = Some("c:1".into());
+            options
+        };
+        let options = controllers(options(Some("a:1"), &[]));
+        let config = options.config_anywhere(&[]).unwrap();
+        assert_eq!((config.text("bootstrap.controllers"), config.text("bootstrap.servers")), ("c:1", ""));
+        assert_eq!(crate::exit::code(&options.config(&[]).unwrap_err()), 2);
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn level(text: &str) -> Result<(String, i16), String> {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    args.run(async |admin, action, format| match action {
+    args.run_anywhere(async |admin, action, format| match action {
         Action::Describe => describe(&admin, format).await,
         Action::Upgrade { features, dry_run } => {
             update(&admin, features, UpgradeType::Upgrade, dry_run, format).await

@@ -60,7 +60,7 @@ fn endpoint(text: &str) -> Result<VoterEndpoint, String> {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    args.run(async |admin, action, format| {
+    args.run_anywhere(async |admin, action, format| {
         let mut outcomes = Outcomes::new();
         match action {
             Action::Describe { view } => return describe(&admin, view, format).await,

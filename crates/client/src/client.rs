@@ -101,13 +101,26 @@ pub struct Client {
     thread: Arc<IoThread>,
 }
 
+/// Which nodes are known and asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peers {
+    /// Those of `bootstrap.servers`, and the brokers that they name.
+    Brokers,
+    /// Those of `bootstrap.controllers`, and the controllers that they name (KIP-919): no topics, no groups.
+    Controllers,
+}
+
+/// Host and port.
+type Server = (Arc<str>, u16);
+
 /// Whose connection: host, port, and which of several.
 type Place = (Arc<str>, u16, Lane);
 
 pub(crate) struct Inner {
     shared: Arc<Shared>,
     runtime: Handle,
-    bootstrap: Vec<(Arc<str>, u16)>,
+    bootstrap: Vec<Server>,
+    peers: Peers,
     nodes: Mutex<HashMap<Place, Node>>,
     /// Spreads requests to any node.
     turn: AtomicUsize,
@@ -130,7 +143,7 @@ impl std::fmt::Debug for Client {
 impl Client {
     /// Checks the settings and starts the thread. Connections are made when they are needed.
     pub fn new(config: &ClientConfig) -> Result<Self> {
-        let bootstrap = bootstrap_servers(config)?;
+        let (peers, bootstrap) = bootstrap(config)?;
         let idle = config.int("connections.max.idle.ms");
         let shared = Shared {
             client_id: config.text("client.id").into(),
@@ -158,6 +171,7 @@ impl Client {
             shared: Arc::new(shared),
             runtime: thread.handle().clone(),
             bootstrap,
+            peers,
             nodes: Mutex::default(),
             turn: AtomicUsize::new((random() * 1e6) as usize),
             metadata: ArcSwap::default(),
@@ -326,6 +340,19 @@ impl Client {
     /// The pause between attempts.
     pub(crate) fn retry_backoff(&self) -> Backoff {
         self.inner.retry
+    }
+
+    /// Whether brokers are asked, or controllers.
+    pub fn peers(&self) -> Peers {
+        self.inner.peers
+    }
+
+    /// Refuses a client that asks controllers, for what only brokers serve.
+    pub(crate) fn check_brokers(&self) -> Result<()> {
+        match self.inner.peers {
+            Peers::Brokers => Ok(()),
+            Peers::Controllers => Err(Error::invalid("records are at brokers: bootstrap.servers is needed")),
+        }
     }
 
     /// What is known of the cluster now.
@@ -499,12 +526,20 @@ pub(crate) fn random() -> f64 {
 }
 
 /// The `host:port` pairs of `bootstrap.servers`; an IPv6 address stands in brackets.
-fn bootstrap_servers(config: &ClientConfig) -> Result<Vec<(Arc<str>, u16)>> {
+/// The nodes to begin with, and what they are.
+fn bootstrap(config: &ClientConfig) -> Result<(Peers, Vec<Server>)> {
+    let (peers, name) = match config.list("bootstrap.controllers").is_empty() {
+        true => (Peers::Brokers, "bootstrap.servers"),
+        false => (Peers::Controllers, "bootstrap.controllers"),
+    };
     let invalid = |value: &str| {
         let allowed = "host:port, several of them separated by commas".into();
-        ConfigError::Invalid { name: "bootstrap.servers".into(), value: value.into(), allowed }
+        ConfigError::Invalid { name: name.into(), value: value.into(), allowed }
     };
-    let servers = config.list("bootstrap.servers");
+    let servers = config.list(name);
+    if peers == Peers::Controllers && !config.list("bootstrap.servers").is_empty() {
+        return Err(Error::invalid("You cannot set both bootstrap.servers and bootstrap.controllers"));
+    }
     if servers.is_empty() {
         return Err(invalid("").into());
     }
@@ -512,7 +547,8 @@ fn bootstrap_servers(config: &ClientConfig) -> Result<Vec<(Arc<str>, u16)>> {
         let (host, port) = server.rsplit_once(':')?;
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         Some((Arc::from(host), port.parse().ok()?))
-            .filter(|(host, port): &(Arc<str>, u16)| !host.is_empty() && *port != 0)
+            .filter(|(host, port): &Server| !host.is_empty() && *port != 0)
     };
-    servers.into_iter().map(|server| parse(server).ok_or_else(|| invalid(server).into())).collect()
+    let servers = servers.into_iter().map(|server| parse(server).ok_or_else(|| invalid(server).into()));
+    Ok((peers, servers.collect::<Result<_>>()?))
 }

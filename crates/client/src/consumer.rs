@@ -144,6 +144,7 @@ impl Consumer {
 
     /// As [`Self::new`], on the connections of a client that others use too.
     pub fn with_client(client: Client, config: &ClientConfig) -> Result<Self> {
+        client.check_brokers()?;
         let config = ConsumerConfig::new(config)?;
         client.set_auto_create(config.auto_create);
         let (group, commands) = mpsc::unbounded_channel();

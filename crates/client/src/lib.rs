@@ -24,7 +24,7 @@ mod record;
 mod state;
 
 pub use admin::Admin;
-pub use client::{CallOptions, Client, CoordinatorKey, Lane, Target};
+pub use client::{CallOptions, Client, CoordinatorKey, Lane, Peers, Target};
 pub use config::{ClientConfig, ConfigError};
 pub use consumer::{Consumer, ConsumerRecord, RecordRef, RecordStream, Records};
 pub use error::{Error, Result};

@@ -135,6 +135,7 @@ impl Producer {
         partitioner: Option<Box<dyn Partitioner>>,
         owns_client: bool,
     ) -> Result<Self> {
+        client.check_brokers()?;
         let settings = ProducerSettings::new(config)?;
         let seed = (random() * 1e9) as usize;
         let named = NamedPartitioner::from_name(&settings.partitioner, settings.ignore_keys, seed);

@@ -26,9 +26,8 @@ const SCRIPTS: &[&str] = &[
     "kafka-reassign-partitions",
 ];
 
-/// What `ottla` lacks: formatters, and the way to controllers past brokers.
-const FOREIGN: &[&str] =
-    &["OffsetsMessageFormatter", "GroupMetadataMessageFormatter", "--bootstrap-controller"];
+/// What `ottla` lacks: formatters.
+const FOREIGN: &[&str] = &["OffsetsMessageFormatter", "GroupMetadataMessageFormatter"];
 
 /// Whether `ottla` knows a call; a scenario's others are Apache's on both sides.
 pub fn knows(script: &str, arguments: &[String]) -> bool {

@@ -21,7 +21,7 @@ struct Arguments {
     /// Brokers to begin with
     #[arg(long, value_name = "HOST:PORT", required_unless_present = "bootstrap_controller")]
     bootstrap_server: Option<String>,
-    /// Not here: brokers pass on what controllers decide
+    /// Controllers to ask instead of brokers
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "bootstrap_server")]
     bootstrap_controller: Option<String>,
     /// Settings of the client; for add-controller the controller's own
@@ -74,10 +74,10 @@ pub fn run(words: &[String]) -> Outcome {
         Some(file) => properties_of(&file.display().to_string())?,
         None => Vec::new(),
     };
-    if arguments.bootstrap_controller.is_some() {
-        return failed("--bootstrap-controller is not here: brokers pass on what controllers decide");
-    }
-    let session = Session::at(arguments.bootstrap_server.as_deref(), properties.clone())?;
+    let session = match arguments.bootstrap_controller.as_deref() {
+        Some(controllers) => Session::at_controllers(controllers, properties.clone())?,
+        None => Session::at(arguments.bootstrap_server.as_deref(), properties.clone())?,
+    };
     match arguments.command {
         Command::Describe { status: true, replication: true, .. } => {
             failed("Only one of --status or --replication should be specified with describe sub-command")

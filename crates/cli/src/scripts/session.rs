@@ -30,6 +30,16 @@ impl Session {
         Ok(Self { admin })
     }
 
+    /// The same at controllers instead of brokers.
+    pub fn at_controllers(controllers: &str, settings: Vec<(String, String)>) -> Outcome<Self> {
+        let failed = |error: &dyn std::fmt::Display| Exit::Failed(error.to_string());
+        let settings = settings.into_iter().filter(|(name, _)| name != "bootstrap.servers").collect();
+        let mut config = config(None, settings)?;
+        config.set("bootstrap.controllers", controllers).map_err(|error| failed(&error))?;
+        let admin = Admin::new(&config).map_err(|error| failed(&error))?;
+        Ok(Self { admin })
+    }
+
     pub fn client(&self) -> &Client {
         self.admin.client()
     }

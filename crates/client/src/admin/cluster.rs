@@ -14,7 +14,7 @@ use ottla_protocol::api::remove_raft_voter::{RemoveRaftVoterRequest, RemoveRaftV
 use ottla_protocol::api::unregister_broker::{UnregisterBrokerRequest, UnregisterBrokerResponse};
 
 use super::{Admin, checked, missing};
-use crate::client::Target;
+use crate::client::{Peers, Target};
 use crate::error::{Error, Result};
 
 /// The cluster as a broker describes it.
@@ -35,10 +35,13 @@ pub struct VoterEndpoint {
 pub type LogDir = ottla_protocol::api::describe_log_dirs::DescribeLogDirsResult;
 
 impl Admin {
-    /// The brokers, fenced ones too, and who the controller is.
+    /// The brokers, fenced ones too, and who the controller is; of an admin client that asks controllers, those.
     pub async fn describe_cluster(&self) -> Result<ClusterDescription> {
-        let request =
-            DescribeClusterRequest { endpoint_type: 1, include_fenced_brokers: true, ..Default::default() };
+        let (endpoint_type, include_fenced_brokers) = match self.client.peers() {
+            Peers::Brokers => (1, true),
+            Peers::Controllers => (2, false),
+        };
+        let request = DescribeClusterRequest { endpoint_type, include_fenced_brokers, ..Default::default() };
         let check = |answer: &DescribeClusterResponse| {
             Error::check(answer.error_code, answer.error_message.as_deref())
         };

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use hashbrown::HashSet;
 use ottla_model::{ErrorCode, Uuid};
-use ottla_protocol::Str;
+use ottla_protocol::api::describe_cluster::DescribeClusterRequest;
 use ottla_protocol::api::metadata::{MetadataRequest, MetadataRequestTopic};
+use ottla_protocol::{Request, Str};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::{CallOptions, Inner, Lane, random};
+use super::{CallOptions, Inner, Lane, Peers, random};
 use crate::config::ClientConfig;
 use crate::error::{Error, Result};
 use crate::state::backoff::Backoff;
@@ -193,12 +194,10 @@ fn request(wishes: &Wishes) -> MetadataRequest {
 }
 
 async fn fetch(inner: &Inner, request: MetadataRequest, all: bool) -> Result<()> {
-    let node = inner.any_node(Lane::Main);
-    let call = inner.call(&node, request, CallOptions::default());
-    // A node that takes the request and falls silent is noticed by its connection; this is for one that never connects.
-    let limit = inner.shared.setup.max() + inner.shared.request_timeout;
-    let answer =
-        timeout(limit, call).await.map_err(|_| inner.timed_out("a metadata request", limit, None))??;
+    if inner.peers == Peers::Controllers {
+        return fetch_controllers(inner).await;
+    }
+    let answer = ask(inner, request).await?;
     if answer.error_code != 0 {
         return Err(Error::from_code(answer.error_code));
     }
@@ -213,6 +212,22 @@ async fn fetch(inner: &Inner, request: MetadataRequest, all: bool) -> Result<()>
         }
     }
     Ok(())
+}
+
+/// Controllers know themselves only: who they are, and who of them is active.
+async fn fetch_controllers(inner: &Inner) -> Result<()> {
+    let answer = ask(inner, DescribeClusterRequest { endpoint_type: 2, ..Default::default() }).await?;
+    Error::check(answer.error_code, answer.error_message.as_deref())?;
+    inner.change_metadata(|_| Some(Metadata::of_controllers(&answer)));
+    Ok(())
+}
+
+async fn ask<R: Request>(inner: &Inner, request: R) -> Result<R::Response> {
+    let node = inner.any_node(Lane::Main);
+    let call = inner.call(&node, request, CallOptions::default());
+    // A node that takes the request and falls silent is noticed by its connection; this is for one that never connects.
+    let limit = inner.shared.setup.max() + inner.shared.request_timeout;
+    timeout(limit, call).await.map_err(|_| inner.timed_out("a metadata request", limit, None))?
 }
 
 impl Inner {

@@ -51,6 +51,7 @@ use Kind::{AnyCase, Bool, Int, IntOr, List, Name, OneOf, Text};
 pub const SETTINGS: &[Setting] = &[
     // Every client.
     row("bootstrap.servers", List, "", "host:port of some brokers, from which the others are learnt"),
+    row("bootstrap.controllers", List, "", "host:port of some controllers, which an Admin then asks instead of brokers (KIP-919)"),
     row("client.dns.lookup", OneOf(&["use_all_dns_ips"]), "use_all_dns_ips", "all addresses of a name are tried; canonical names are not looked up"),
     row("client.id", Text, "", "the name under which brokers log and count this client"),
     row("client.rack", Text, "", "where this client runs; consumers read from replicas there"),
@@ -123,7 +124,6 @@ pub fn setting(name: &str) -> Option<&'static Setting> {
 /// dot stands for all that begin with it.
 #[rustfmt::skip]
 pub const REFUSED: &[(&str, &str)] = &[
-    ("bootstrap.controllers", "brokers are asked, which pass on what controllers decide"),
     ("bootstrap.resolve.timeout.ms", "names are looked up when a connection is made; socket.connection.setup.timeout.ms bounds that"),
     ("buffer.memory.allocation.strategy", "buffers are taken as batches need them"),
     ("config.providers", "values are taken as they are"),

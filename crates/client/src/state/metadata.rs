@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 use ottla_model::{ErrorCode, LeaderEpoch, NodeId, Uuid};
+use ottla_protocol::api::describe_cluster::DescribeClusterResponse;
 use ottla_protocol::api::metadata::{MetadataResponse, MetadataResponsePartition, MetadataResponseTopic};
 
 /// Where a broker listens.
@@ -81,7 +82,7 @@ pub struct Metadata {
     pub cluster_id: Option<Arc<str>>,
     /// The broker to ask for what the controller decides.
     pub controller: Option<NodeId>,
-    /// The brokers that are alive.
+    /// The brokers that are alive; of a client that asks controllers, the controllers.
     pub brokers: BTreeMap<NodeId, Broker>,
     /// The topics that were asked for, with those that the cluster refuses to describe.
     pub topics: HashMap<Arc<str>, Arc<TopicMetadata>, foldhash::fast::RandomState>,
@@ -135,6 +136,20 @@ impl Metadata {
             next.topics.insert(name.clone(), Arc::new(merge(name, known.map(|known| &**known), topic)));
         }
         next
+    }
+
+    /// A snapshot of the controllers, which stand in place of brokers.
+    pub(crate) fn of_controllers(answer: &DescribeClusterResponse) -> Self {
+        let brokers = answer.brokers.iter().map(|node| {
+            let id = NodeId(node.broker_id);
+            (id, Broker { id, host: node.host.as_str().into(), port: node.port as u16, rack: None })
+        });
+        Self {
+            cluster_id: Some(answer.cluster_id.as_str().into()),
+            controller: (answer.controller_id >= 0).then_some(NodeId(answer.controller_id)),
+            brokers: brokers.collect(),
+            topics: Default::default(),
+        }
     }
 
     /// The snapshot after a broker has named the new leader of a partition (KIP-951); `None` if that is no news.

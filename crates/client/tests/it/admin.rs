@@ -9,7 +9,7 @@ use ottla_client::admin::{
 };
 use ottla_client::blocking::block_on;
 use ottla_client::model::{ErrorCode, Millis, NodeId, Offset, Uuid};
-use ottla_client::{Consumer, Error, Producer, Record};
+use ottla_client::{ClientConfig, Consumer, Error, Producer, Record};
 
 use crate::node::TestNode;
 
@@ -41,6 +41,38 @@ fn topics_are_created_grown_and_deleted() {
     block_on(admin.delete_topic("t")).unwrap();
     assert!(block_on(admin.metadata()).unwrap().topic("t").is_none());
     assert_eq!(code(block_on(admin.delete_topic("t"))), Some(ErrorCode::UnknownTopicOrPartition));
+}
+
+/// KIP-919: an admin client that knows controllers only, as when no broker runs.
+#[test]
+fn controllers_are_asked_past_brokers() {
+    let node = TestNode::start("");
+    let at = |address: std::net::SocketAddr| {
+        let config = ClientConfig::default().with("bootstrap.controllers", address).unwrap();
+        config.with("default.api.timeout.ms", 5000).unwrap()
+    };
+    let config = at(node.controller_address());
+    let admin = Admin::new(&config).unwrap();
+    let cluster = block_on(admin.describe_cluster()).unwrap();
+    let controllers: Vec<_> = cluster.brokers.iter().map(|node| (node.broker_id, node.port)).collect();
+    assert_eq!((cluster.controller_id, cluster.endpoint_type), (1, 2));
+    assert_eq!(controllers, [(1, i32::from(node.controller_address().port()))]);
+    assert_eq!(block_on(admin.describe_quorum()).unwrap().leader_id, 1);
+    assert!(block_on(admin.describe_features()).unwrap().finalized.contains_key("metadata.version"));
+    let gone = block_on(admin.remove_raft_voter(NodeId(9), Uuid::ZERO)).unwrap_err();
+    assert!(!gone.is_retriable(), "{gone}");
+
+    let refused = Producer::new(&config).unwrap_err().to_string();
+    assert!(refused.contains("bootstrap.servers is needed"), "{refused}");
+    let refused = Consumer::new(&config).unwrap_err().to_string();
+    assert!(refused.contains("bootstrap.servers is needed"), "{refused}");
+    let both = config.with("bootstrap.servers", node.address()).unwrap();
+    let refused = Admin::new(&both).unwrap_err().to_string();
+    assert!(refused.contains("You cannot set both bootstrap.servers and bootstrap.controllers"), "{refused}");
+    // A broker where a controller is meant.
+    let mistaken = Admin::new(&at(node.address())).unwrap();
+    let refused = block_on(mistaken.describe_cluster()).unwrap_err().to_string();
+    assert!(refused.to_lowercase().contains("endpoint"), "{refused}");
 }
 
 #[test]

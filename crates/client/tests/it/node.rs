@@ -53,8 +53,17 @@ impl TestNode {
     }
 
     pub fn address(&self) -> SocketAddr {
+        self.listener("PLAINTEXT")
+    }
+
+    /// Where the controller listens.
+    pub fn controller_address(&self) -> SocketAddr {
+        self.listener("CONTROLLER")
+    }
+
+    fn listener(&self, listener: &str) -> SocketAddr {
         let addresses = &self.running.as_ref().unwrap().addresses;
-        addresses.iter().find(|(name, _)| name == "PLAINTEXT").unwrap().1
+        addresses.iter().find(|(name, _)| name == listener).unwrap().1
     }
 
     pub fn config(&self) -> ClientConfig {
