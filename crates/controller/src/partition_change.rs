@@ -161,14 +161,17 @@ impl<'a> PartitionChange<'a> {
         }
     }
 
-    /// Replicas outside the ISR that hold everything committed, while the ISR is too small (KIP-966).
+    /// Replicas outside the ISR that hold everything committed, while the ISR is too small (KIP-966). One that was moved
+    /// away holds nothing when it comes back; Apache Kafka keeps it, and elects it then.
     fn eligible_leader_replicas(&self) -> Vec<NodeId> {
         if self.isr.len() >= self.state.effective_min_isr(self.topic, self.partition.replicas.len()) {
             return Vec::new();
         }
         let candidates = self.partition.elr.iter().chain(&self.partition.isr).copied();
-        let mut elr: Vec<NodeId> =
-            candidates.filter(|replica| !self.isr.contains(replica) && self.lost != Some(*replica)).collect();
+        let holds_all = |replica: &NodeId| {
+            self.replicas.contains(replica) && !self.isr.contains(replica) && self.lost != Some(*replica)
+        };
+        let mut elr: Vec<NodeId> = candidates.filter(holds_all).collect();
         elr.sort_unstable();
         elr.dedup();
         elr
