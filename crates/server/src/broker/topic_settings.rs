@@ -99,13 +99,16 @@ impl TopicSettings {
             max_decompressed_record_bytes: long("max.decompressed.message.bytes") as usize,
             ..ProduceRules::default()
         };
+        let durability = match text("acks.durability").as_str() {
+            "fsync" => Durability::Fsync,
+            // As in Kafka, where each append ends with the sync: nothing is committed that the leader might lose.
+            _ if log.flush_messages == 1 => Durability::Fsync,
+            _ => Durability::PageCache,
+        };
         Self {
             log,
             rules,
-            durability: match text("acks.durability").as_str() {
-                "fsync" => Durability::Fsync,
-                _ => Durability::PageCache,
-            },
+            durability,
             min_insync_replicas: long("min.insync.replicas").max(1) as usize,
             throttled_leaders: ThrottledReplicas(list("leader.replication.throttled.replicas")),
             throttled_followers: ThrottledReplicas(list("follower.replication.throttled.replicas")),

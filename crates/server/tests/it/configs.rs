@@ -307,9 +307,12 @@ async fn flush_messages_syncs_before_the_acknowledgement() {
     assert_eq!(offsets().await, (2, 0));
     produce(&mut client, "t").await;
     assert_eq!(offsets().await, (3, 3));
+    assert!(!partition.is_durable());
     assert_eq!(set(&mut client, TOPIC, "t", "flush.messages", "1").await, ok());
     produce(&mut client, "t").await;
     assert_eq!(offsets().await, (4, 4));
+    // Nor does it count for replicas and readers.
+    assert!(partition.is_durable());
     node.running.stop().await;
 }
 
