@@ -45,6 +45,8 @@ pub enum Sabotage {
     AnswerWhileLoading,
     /// A group takes commits of earlier generations for the present one's.
     SkipGeneration,
+    /// A member of fixed identity is taken for the one that has its place now.
+    SkipFencing,
     /// Every member of a group is told to own what the first one owns.
     MixAssignments,
 }
@@ -62,7 +64,7 @@ impl Sabotage {
     ];
 
     /// Those that clusters of whole nodes show.
-    pub const OF_CLUSTERS: [Self; 14] = [
+    pub const OF_CLUSTERS: [Self; 15] = [
         Self::ForgetSync,
         Self::ForgetRecords,
         Self::AnswerEarly,
@@ -76,6 +78,7 @@ impl Sabotage {
         Self::ForgetCommits,
         Self::AnswerWhileLoading,
         Self::SkipGeneration,
+        Self::SkipFencing,
         Self::MixAssignments,
     ];
 

@@ -61,6 +61,8 @@ struct Commit<'a> {
     /// -1 and an empty member in groups without members.
     generation: i32,
     member: Str,
+    /// Of a member of fixed identity.
+    instance: Option<Str>,
 }
 
 /// A client: a connection to each node that it speaks to.
@@ -339,8 +341,8 @@ impl Client {
             let answered = match asks {
                 true => self.ask_committed(coordinator, &group, 0).await,
                 false => {
-                    let (generation, member) = (-1, Str::EMPTY);
-                    let commit = Commit { group: &group, partition: 0, offset, generation, member };
+                    let (generation, member, instance) = (-1, Str::EMPTY, None);
+                    let commit = Commit { group: &group, partition: 0, offset, generation, member, instance };
                     self.try_commit(coordinator, commit).await == Some(0)
                 }
             };
@@ -358,7 +360,7 @@ impl Client {
 
     /// The error code of the answer, if there is one.
     async fn try_commit(&mut self, coordinator: i32, commit: Commit<'_>) -> Option<i16> {
-        let Commit { group, partition, offset, generation, member } = commit;
+        let Commit { group, partition, offset, generation, member, instance } = commit;
         let asked = OffsetCommitRequestPartition {
             partition_index: partition,
             committed_offset: offset,
@@ -373,6 +375,7 @@ impl Client {
             group_id: group.into(),
             generation_id_or_member_epoch: generation,
             member_id: member,
+            group_instance_id: instance,
             topics: vec![topic],
             ..Default::default()
         };
@@ -434,8 +437,9 @@ pub fn tasks(
         tasks.push(Box::pin(client().commit(format!("group-{group}"))));
     }
     for team in 0..TEAMS {
-        for _ in 0..MEMBERS {
-            tasks.push(Box::pin(client().take_part(format!("team-{team}"))));
+        for member in 0..MEMBERS {
+            let instance = (member == 0).then(|| format!("fixed-{team}").into());
+            tasks.push(Box::pin(client().take_part(format!("team-{team}"), instance)));
         }
     }
     tasks.push(Box::pin(client().send_late(controllers.clone())));

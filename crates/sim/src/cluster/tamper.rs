@@ -35,7 +35,7 @@ pub struct Tamper {
     sabotage: Sabotage,
     /// The node itself, once it runs.
     life: SharedLife,
-    /// By group: the last generation that this node has seen somebody sync, and whom.
+    /// By group, or by fixed identity: the last generation that this node has seen somebody sync, and whom.
     generations: Mutex<BTreeMap<Str, (i32, Str)>>,
 }
 
@@ -104,6 +104,22 @@ impl RequestHook for Tamper {
                     handle.standing().leads && handle.view().high_watermark() < handle.epoch_start();
                 if is_loading { answer(context, &nothing_committed(&request)) } else { None }
             }
+            (Sabotage::SkipFencing, ApiKey::SyncGroup) => {
+                let request: SyncGroupRequest = decode(context, body)?;
+                let seen = (request.generation_id, request.member_id);
+                self.generations().insert(request.group_instance_id?, seen);
+                None
+            }
+            (Sabotage::SkipFencing, ApiKey::OffsetCommit) => {
+                let generations = self.generations();
+                replace(context, body, |request: &mut OffsetCommitRequest| {
+                    let instance = request.group_instance_id.as_ref();
+                    if let Some((generation, member)) = instance.and_then(|id| generations.get(id)) {
+                        request.generation_id_or_member_epoch = *generation;
+                        request.member_id = member.clone();
+                    }
+                })
+            }
             (Sabotage::SkipGeneration, ApiKey::SyncGroup) => {
                 let request: SyncGroupRequest = decode(context, body)?;
                 let seen = (request.generation_id, request.member_id);
@@ -114,6 +130,7 @@ impl RequestHook for Tamper {
                 let generations = self.generations();
                 replace(context, body, |request: &mut OffsetCommitRequest| {
                     if let Some((generation, member)) = generations.get(&request.group_id)
+                        && request.group_instance_id.is_none()
                         && request.generation_id_or_member_epoch < *generation
                     {
                         request.generation_id_or_member_epoch = *generation;

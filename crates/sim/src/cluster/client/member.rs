@@ -1,5 +1,6 @@
 //! A member of a group: joins, shares the partitions out if it leads, commits while it owns, leaves, or falls silent
-//! for longer than its session and then goes on as if nothing had happened.
+//! for longer than its session and then goes on as if nothing had happened. One of fixed identity does not leave: it
+//! starts anew in its own place, and whoever still goes by its former id is refused.
 
 use std::time::Duration;
 
@@ -26,20 +27,25 @@ const OFFSETS_OF_GENERATION: i64 = 1_000_000;
 struct Member {
     group: String,
     coordinator: i32,
+    /// Its fixed identity, if it has one.
+    instance: Option<Str>,
     /// Empty until the coordinator has given one.
     id: Str,
+    /// What it was before it started anew: id and generation.
+    former: Option<(Str, i32)>,
     generation: i32,
     /// What it commits next. An offset is committed until that is acknowledged.
     offset: i64,
 }
 
 impl Client {
-    pub async fn take_part(mut self, group: String) {
+    pub async fn take_part(mut self, group: String, instance: Option<Str>) {
         while self.topic_id == Uuid::ZERO {
             self.look().await;
         }
         let coordinator = self.coordinator(&group).await;
-        let mut member = Member { group, coordinator, id: Str::EMPTY, generation: -1, offset: 0 };
+        let (id, former) = (Str::EMPTY, None);
+        let mut member = Member { group, coordinator, instance, id, former, generation: -1, offset: 0 };
         loop {
             match self.join(&mut member).await {
                 Some(owned) => self.own(&mut member, &owned).await,
@@ -59,6 +65,7 @@ impl Client {
             session_timeout_ms: SESSION_TIMEOUT_MS,
             rebalance_timeout_ms: REBALANCE_TIMEOUT_MS,
             member_id: member.id.clone(),
+            group_instance_id: member.instance.clone(),
             protocol_type: PROTOCOL_TYPE.into(),
             protocols: vec![protocol],
             ..Default::default()
@@ -80,6 +87,7 @@ impl Client {
             group_id: member.group.as_str().into(),
             generation_id: member.generation,
             member_id: member.id.clone(),
+            group_instance_id: member.instance.clone(),
             protocol_type: Some(PROTOCOL_TYPE.into()),
             protocol_name: Some(PROTOCOL.into()),
             assignments: share_out(&joined),
@@ -90,9 +98,30 @@ impl Client {
             member.forgets(ErrorCode::from_code(synced.error_code));
             return None;
         }
+        self.go_by_former_id(member).await;
         let owned: Vec<i32> = synced.assignment.iter().map(|partition| i32::from(*partition)).collect();
-        lock(&self.ledger).owns(&member.group, member.generation, &member.id, &owned);
+        let name = member.instance.as_ref().unwrap_or(&member.id);
+        lock(&self.ledger).owns(&member.group, member.generation, name, &owned);
         Some(owned)
+    }
+
+    /// Commits under the id that it had before: nobody may take that, now that another has its place.
+    async fn go_by_former_id(&mut self, member: &mut Member) {
+        let Some((id, generation)) = member.former.take().filter(|(id, _)| *id != member.id) else { return };
+        let commit = Commit {
+            group: &member.group,
+            partition: 0,
+            offset: member.offset,
+            generation,
+            member: id,
+            instance: member.instance.clone(),
+        };
+        if self.try_commit(member.coordinator, commit).await == Some(0) {
+            let Member { group, coordinator, id, .. } = member;
+            lock(&self.ledger).breaks(format!(
+                "node {coordinator} takes a commit of group {group} from whom {id} replaced"
+            ));
+        }
     }
 
     /// Commits and beats until it is told to join anew.
@@ -103,6 +132,10 @@ impl Client {
                 0 => {
                     let ms = self.random.below(SILENCE_MS_MAX) as u64;
                     sleep(Duration::from_millis(ms)).await;
+                }
+                1 if member.instance.is_some() => {
+                    member.former = Some((std::mem::take(&mut member.id), member.generation));
+                    return self.pause(2_000).await;
                 }
                 1 => return self.leave(member).await,
                 2..=9 => {
@@ -124,6 +157,7 @@ impl Client {
                             offset: member.offset,
                             generation: member.generation,
                             member: member.id.clone(),
+                            instance: member.instance.clone(),
                         };
                         match self.try_commit(member.coordinator, commit).await {
                             Some(0) => {}
@@ -143,6 +177,7 @@ impl Client {
             group_id: member.group.as_str().into(),
             generation_id: member.generation,
             member_id: member.id.clone(),
+            group_instance_id: member.instance.clone(),
             ..Default::default()
         };
         Some(self.ask(member.coordinator, &request).await?.error_code)
@@ -164,7 +199,10 @@ impl Client {
 impl Member {
     /// What an error takes from it.
     fn forgets(&mut self, code: Option<ErrorCode>) {
-        if matches!(code, Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration)) {
+        if matches!(
+            code,
+            Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration | ErrorCode::FencedInstanceId)
+        ) {
             self.id = Str::EMPTY;
         }
     }
