@@ -161,8 +161,8 @@ impl<'a> PartitionChange<'a> {
         }
     }
 
-    /// Replicas outside the ISR that hold everything committed, while the ISR is too small (KIP-966). One that was moved
-    /// away holds nothing when it comes back; Apache Kafka keeps it, and elects it then.
+    /// Replicas outside the ISR that hold everything committed, while the ISR is too small (KIP-966).
+    /// One that was moved away holds nothing when it comes back; Apache Kafka keeps it, and elects it then.
     fn eligible_leader_replicas(&self) -> Vec<NodeId> {
         if self.isr.len() >= self.state.effective_min_isr(self.topic, self.partition.replicas.len()) {
             return Vec::new();
