@@ -91,7 +91,6 @@ impl Client {
             protocol_type: Some(PROTOCOL_TYPE.into()),
             protocol_name: Some(PROTOCOL.into()),
             assignments: share_out(&joined),
-            ..Default::default()
         };
         let synced = self.ask(member.coordinator, &request).await?;
         if synced.error_code != 0 {
@@ -178,7 +177,6 @@ impl Client {
             generation_id: member.generation,
             member_id: member.id.clone(),
             group_instance_id: member.instance.clone(),
-            ..Default::default()
         };
         Some(self.ask(member.coordinator, &request).await?.error_code)
     }
