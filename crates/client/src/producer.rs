@@ -347,6 +347,10 @@ impl Shared {
         let partition = &topic.partitions[index];
         let timestamp = record.timestamp.unwrap_or_else(wall_clock);
         let mut queue = partition.queue.lock();
+        // Looked at again under the lock: whoever ends the producer gives up what is in the queues.
+        if self.is_closed() {
+            return Err(Error::Closed.into());
+        }
         match queue.append(record, timestamp, bytes) {
             Append::Done(index) => {
                 if let Some(open) = queue.open() {
@@ -360,7 +364,7 @@ impl Shared {
                 let Some(batch) = self.new_batch(topic, index, timestamp, bytes) else {
                     drop(queue);
                     if let Some((place, batch)) = lent {
-                        self.compress(topic, partition, place, batch);
+                        self.compress_lent(partition, place, batch);
                     }
                     if is_full {
                         self.list(partition);
@@ -380,7 +384,7 @@ impl Shared {
                     self.listed.lock().push(Arc::clone(partition));
                 }
                 let can_be_sent = match lent {
-                    Some((place, batch)) => self.compress(topic, partition, place, batch),
+                    Some((place, batch)) => self.compress_lent(partition, place, batch),
                     None => is_full,
                 };
                 // Woken for a batch, not for a record: for a full one, or earlier than the sender would look.
@@ -397,17 +401,21 @@ impl Shared {
 
     /// Compresses a full batch on the thread that filled it, while the sender does the same with those before it. Tells
     /// whether the batch is the next one to be sent.
-    fn compress(
-        &self,
-        topic: &Topic,
-        partition: &Partition,
-        place: Place,
-        batch: OpenBatch<memory::Buffer>,
-    ) -> bool {
-        let len = batch.buffer.as_ref().len();
-        let batch = batch::compress(batch, self.settings.compression, &self.memory);
-        topic.learn_compression(len, HEADER_BYTES + batch.buffer.as_ref().len());
+    fn compress_lent(&self, partition: &Partition, place: Place, batch: OpenBatch<memory::Buffer>) -> bool {
+        let batch = self.compress(partition, batch);
         partition.queue.lock().give_back(place, batch)
+    }
+
+    /// Compresses a batch, if nobody has done it yet.
+    fn compress(&self, partition: &Partition, batch: OpenBatch<memory::Buffer>) -> OpenBatch<memory::Buffer> {
+        let compression = self.settings.compression;
+        if batch.codec == compression.codec {
+            return batch;
+        }
+        let len = batch.buffer.as_ref().len();
+        let batch = batch::compress(batch, compression, &self.memory);
+        partition.shrinkage.learn(len, HEADER_BYTES + batch.buffer.as_ref().len());
+        batch
     }
 
     fn list(&self, partition: &Arc<Partition>) {
@@ -459,7 +467,7 @@ impl Shared {
         bytes: usize,
     ) -> Option<OpenBatch<memory::Buffer>> {
         // What compresses well may be longer before: the batch is meant to be of its size when it is sent.
-        let limit = topic.plain_bytes(self.settings.batch_bytes);
+        let limit = topic.shrinkage.plain_bytes(self.settings.batch_bytes);
         let buffer = self.memory.take(bytes.max(limit)).or_else(|| self.memory.take(bytes))?;
         let flush_epoch = self.outstanding.lock().begin();
         let decider = Decider::new(Arc::clone(&topic.name), index as i32);

@@ -1,9 +1,10 @@
 //! `cargo xtask ci`: everything that must stay true, with the time that each part took.
 
-use std::process::{Child, Command};
+use std::process::{Command, ExitStatus};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 /// Name, program, arguments.
 type Part = (&'static str, &'static str, &'static [&'static str]);
@@ -35,12 +36,14 @@ const PARTS: &[&[Part]] = &[
 pub fn run() -> Result<()> {
     let mut times: Vec<(&str, Duration)> = Vec::new();
     for step in PARTS {
-        let begun = Instant::now();
-        let started: Vec<_> = step.iter().map(|part| start(part)).collect::<Result<_>>()?;
+        let ended: Vec<_> = thread::scope(|scope| {
+            let started: Vec<_> = step.iter().map(|part| scope.spawn(|| run_part(part))).collect();
+            started.into_iter().map(|part| part.join()).collect()
+        });
         let mut failed = None;
-        for (name, mut child) in started {
-            let status = child.wait().with_context(|| format!("wait for {name}"))?;
-            times.push((name, begun.elapsed()));
+        for ((name, ..), ended) in step.iter().zip(ended) {
+            let (status, time) = ended.map_err(|_| anyhow!("{name} panicked"))??;
+            times.push((name, time));
             if !status.success() {
                 failed = failed.or(Some((name, status)));
             }
@@ -54,13 +57,11 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-fn start((name, program, arguments): &Part) -> Result<(&'static str, Child)> {
+fn run_part((name, program, arguments): &Part) -> Result<(ExitStatus, Duration)> {
     println!("==> {name}: {program} {}", arguments.join(" "));
-    let child = Command::new(program)
-        .args(*arguments)
-        .spawn()
-        .with_context(|| format!("start {program} for {name}"))?;
-    Ok((name, child))
+    let begun = Instant::now();
+    let status = Command::new(program).args(*arguments).status();
+    Ok((status.with_context(|| format!("start {program} for {name}"))?, begun.elapsed()))
 }
 
 fn report(times: &[(&str, Duration)]) {

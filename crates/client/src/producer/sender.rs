@@ -17,7 +17,7 @@ use ottla_protocol::{Records, Str};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
-use super::batch::{Batch, compress};
+use super::batch::Batch;
 use super::request::{Completed, ProduceCall, Sent};
 use super::topics::Partition;
 use super::{Shared, memory::Buffer};
@@ -336,8 +336,7 @@ impl Sender {
                 let open = if is_due { queue.pop() } else { None };
                 drop(queue);
                 open.map(|open| {
-                    // Unless the thread that filled it has compressed it meanwhile.
-                    let batch = Batch::close(compress(open, settings.compression, &self.shared.memory));
+                    let batch = Batch::close(self.shared.compress(partition, open));
                     let records = batch.records();
                     window.send_new(batch, records)
                 })
@@ -531,6 +530,12 @@ impl Drop for Sender {
         self.shared.closed.store(true, Ordering::Release);
         self.shared.outstanding.lock().stop();
         self.shared.drained.notify_waiters();
+        // Nobody will send what still waits: its receipts say so.
+        for topic in self.shared.topics.load().values() {
+            for partition in &topic.partitions {
+                partition.queue.lock().give_up();
+            }
+        }
     }
 }
 

@@ -26,8 +26,7 @@ pub(super) struct Topic {
     pub name: Arc<str>,
     pub partitions: Vec<Arc<Partition>>,
     pub sticky: Arc<Sticky>,
-    /// How many bytes become one when they are compressed, in parts of [`SHRINKAGE_ONE`].
-    shrinkage: Arc<AtomicUsize>,
+    pub shrinkage: Arc<Shrinkage>,
 }
 
 pub(super) struct Partition {
@@ -36,7 +35,12 @@ pub(super) struct Partition {
     pub topic: Arc<str>,
     pub index: i32,
     pub queue: Mutex<PartitionQueue<Buffer>>,
+    /// The topic's.
+    pub shrinkage: Arc<Shrinkage>,
 }
+
+/// How many bytes become one when they are compressed, in parts of [`SHRINKAGE_ONE`].
+pub(super) struct Shrinkage(AtomicUsize);
 
 const SHRINKAGE_ONE: usize = 1024;
 
@@ -63,12 +67,14 @@ impl Topics {
                 return Arc::clone(map);
             }
             let mut partitions = known.map_or_else(Vec::new, |known| known.partitions.clone());
+            let shrinkage = known.map_or_else(Arc::default, |known| Arc::clone(&known.shrinkage));
             for index in partitions.len()..metadata.partitions.len() {
                 partitions.push(Arc::new(Partition {
                     number: self.numbers.fetch_add(1, Ordering::Relaxed),
                     topic: Arc::clone(&metadata.name),
                     index: index as i32,
                     queue: Mutex::default(),
+                    shrinkage: Arc::clone(&shrinkage),
                 }));
             }
             let sticky = || Arc::new(Sticky { partition: usize::MAX.into(), turns: self.seed.into() });
@@ -76,8 +82,7 @@ impl Topics {
                 name: Arc::clone(&metadata.name),
                 partitions,
                 sticky: known.map_or_else(sticky, |known| Arc::clone(&known.sticky)),
-                shrinkage: known
-                    .map_or_else(|| Arc::new(SHRINKAGE_ONE.into()), |known| Arc::clone(&known.shrinkage)),
+                shrinkage,
             };
             let mut next = TopicMap::clone(map);
             next.insert(Arc::clone(&metadata.name), Arc::new(topic));
@@ -86,19 +91,25 @@ impl Topics {
     }
 }
 
-impl Topic {
+impl Default for Shrinkage {
+    fn default() -> Self {
+        Self(SHRINKAGE_ONE.into())
+    }
+}
+
+impl Shrinkage {
     /// The longest batch before compression that is likely to be of `batch_bytes` afterwards: as in Kafka, one that
     /// compresses a twentieth worse than those before still is.
     pub fn plain_bytes(&self, batch_bytes: usize) -> usize {
-        let shrinkage = self.shrinkage.load(Ordering::Relaxed) * 20 / 21;
+        let shrinkage = self.0.load(Ordering::Relaxed) * 20 / 21;
         batch_bytes.saturating_mul(shrinkage.clamp(SHRINKAGE_ONE, 8 * SHRINKAGE_ONE)) / SHRINKAGE_ONE
     }
 
     /// Learns from a batch that was compressed; slowly, as one batch says little of the next.
-    pub fn learn_compression(&self, bytes: usize, compressed: usize) {
-        let known = self.shrinkage.load(Ordering::Relaxed);
+    pub fn learn(&self, bytes: usize, compressed: usize) {
+        let known = self.0.load(Ordering::Relaxed);
         let seen = (bytes * SHRINKAGE_ONE / compressed.max(1)).min(8 * SHRINKAGE_ONE);
-        self.shrinkage.store((known * 3 + seen) / 4, Ordering::Relaxed);
+        self.0.store((known * 3 + seen) / 4, Ordering::Relaxed);
     }
 }
 

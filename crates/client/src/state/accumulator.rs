@@ -160,15 +160,20 @@ impl<B: BatchBuffer> PartitionQueue<B> {
         }
     }
 
-    /// Puts a batch back to its place; whether it is the next to be sent.
+    /// Puts a batch back to its place; whether it is the next to be sent. Dropped if all was given up meanwhile.
     pub fn give_back(&mut self, place: Place, batch: OpenBatch<B>) -> bool {
         let is_its = |full: &Full<B>| matches!(full, Full::Lent(lent) if *lent == place);
         let at = self.full.iter().position(is_its);
-        match at {
-            Some(at) => self.full[at] = Full::Here(batch),
-            None => unreachable!("what is lent is not taken from the queue"),
+        if let Some(at) = at {
+            self.full[at] = Full::Here(batch);
         }
         at == Some(0)
+    }
+
+    /// Drops whatever waits, and what is lent when it comes back.
+    pub fn give_up(&mut self) {
+        self.full.clear();
+        self.open = None;
     }
 
     pub fn open(&self) -> Option<&OpenBatch<B>> {
@@ -208,7 +213,11 @@ impl<B: BatchBuffer> PartitionQueue<B> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::task::{Poll, Waker};
+
     use super::*;
+    use crate::error::Error;
 
     impl BatchBuffer for Vec<u8> {
         fn bytes(&mut self) -> &mut Vec<u8> {
@@ -267,6 +276,21 @@ mod tests {
         assert_eq!(max_timestamp(&mut queue), Some(20));
         assert_eq!((max_timestamp(&mut queue), max_timestamp(&mut queue)), (Some(5), Some(5)));
         assert!(max_timestamp(&mut queue).is_none());
+    }
+
+    #[test]
+    fn nothing_comes_back_to_what_was_given_up() {
+        let mut queue = PartitionQueue::default();
+        let record = Record::to("t").value(&[7; 40]);
+        for timestamp in 1..=3 {
+            queue.open_with(batch(), &record, Millis(timestamp));
+        }
+        let (place, lent) = queue.lend().unwrap();
+        let delivery = Arc::clone(lent.decider.delivery());
+        queue.give_up();
+        assert!(!queue.give_back(place, lent));
+        assert_eq!((queue.batches(), queue.has_full()), (0, false));
+        assert_eq!(delivery.poll(0, Waker::noop()), Poll::Ready(Err(Error::Closed)));
     }
 
     #[test]

@@ -109,14 +109,14 @@ fn levels_of_compression_are_heeded() {
 }
 
 /// Threads that fill batches compress them too, with little memory, so that they wait for it as well: what each of them
-/// sent is in order, once.
+/// sent is in order, once. At the hardest level, and in batches that take it milliseconds, so that the sender often
+/// comes upon one that is away.
 #[test]
 fn threads_that_compress_side_by_side_keep_the_order() {
     const RECORDS: u32 = 3000;
     let node = TestNode::start("");
-    // The hardest level, so that batches are away for long.
     let config = node.config().with("compression.type", "lz4").unwrap().with("compression.lz4.level", 17);
-    let config = config.unwrap().with("buffer.memory", 100_000).unwrap().with("batch.size", 4000).unwrap();
+    let config = config.unwrap().with("buffer.memory", 400_000).unwrap().with("batch.size", 20_000).unwrap();
     let producer = Producer::new(&config).unwrap();
     let mut state = 1u32;
     let mut letter = |_| {
@@ -130,7 +130,7 @@ fn threads_that_compress_side_by_side_keep_the_order() {
             scope.spawn(move || {
                 for number in 0..RECORDS {
                     let from = (number * 131 + thread * 17) as usize % 9000;
-                    let mut value = letters[from..from + 100 + from % 300].to_vec();
+                    let mut value = letters[from..from + 700 + from % 300].to_vec();
                     value[..4].copy_from_slice(&thread.to_be_bytes());
                     value[4..8].copy_from_slice(&number.to_be_bytes());
                     drop(block_on(producer.send(Record::to("t").value(&value))).unwrap());
@@ -148,6 +148,19 @@ fn threads_that_compress_side_by_side_keep_the_order() {
         *seen += 1;
     }
     assert_eq!(next, [RECORDS; 4]);
+}
+
+/// With a client that is closed under it a producer takes nothing more, and what it had taken is told so.
+#[test]
+fn receipts_end_with_the_client() {
+    let node = TestNode::start("");
+    let config = node.config().with("linger.ms", 60_000).unwrap();
+    let client = Client::new(&config).unwrap();
+    let producer = Producer::with_client(client.clone(), &config).unwrap();
+    let receipt = block_on(producer.send(Record::to("t").value("lingers"))).unwrap();
+    client.close();
+    assert_eq!(receipt.wait().unwrap_err(), Error::Closed);
+    assert_eq!(block_on(producer.send(Record::to("t").value("late"))).err(), Some(Error::Closed));
 }
 
 /// A broker that compresses on its own does it at the level of the topic, or else at its own.
