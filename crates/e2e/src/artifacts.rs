@@ -4,13 +4,23 @@
 //! Each artifact is a directory named after a hash of its inputs, with a marker once it is complete, so an
 //! interrupted run starts over. A missing tool or registry is an error which names it: nothing is skipped.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
+
+/// Compiles what takes minutes, beside suites that leave cores idle and before those that need it. What fails here is
+/// tried again, and told, by them.
+pub fn prepare() {
+    // Of this thread only, and of what it starts: the suites come first.
+    let _ = rustix::process::setpriority_process(None, 10);
+    let _ = rust_client();
+    let _ = node_client();
+}
 
 /// Where this crate's sources are.
 pub fn crate_dir() -> PathBuf {
@@ -166,8 +176,11 @@ pub fn node_wrapper() -> Result<PathBuf> {
 }
 
 fn made(name: &str, inputs: &[&Path], make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    static MAKERS: Mutex<BTreeMap<String, Arc<Mutex<()>>>> = Mutex::new(BTreeMap::new());
+    let mut makers = MAKERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let maker = Arc::clone(makers.entry(name.to_owned()).or_default());
+    drop(makers);
+    let _one_at_a_time = maker.lock().unwrap_or_else(PoisonError::into_inner);
     let mut hash = DefaultHasher::new();
     for input in inputs {
         fs::read(input).with_context(|| format!("read {}", input.display()))?.hash(&mut hash);

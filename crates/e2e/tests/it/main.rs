@@ -24,7 +24,7 @@ mod wrappers;
 use std::time::Instant;
 
 use libtest_mimic::{Arguments, Trial};
-use ottla_e2e::world;
+use ottla_e2e::{artifacts, world};
 
 /// A test and the name it is selected by.
 type Named = (&'static str, fn() -> anyhow::Result<()>);
@@ -56,6 +56,9 @@ fn main() {
             tests.iter().map(move |(name, test)| trial(format!("{suite}::{name}"), *test))
         })
         .collect();
+    if arguments.filter.is_none() && !arguments.list {
+        std::thread::spawn(artifacts::prepare);
+    }
     let conclusion = libtest_mimic::run(&arguments, trials);
     world::close();
     conclusion.exit();
