@@ -111,7 +111,7 @@ impl Sender {
             if shared.is_closed() && shared.outstanding.lock().is_drained(u64::MAX) {
                 return;
             }
-            let next_ms = self.pass().min(self.tell_of_memory());
+            let next_ms = self.pass().await.min(self.tell_of_memory());
             let planned = match self.is_saturated() {
                 // An answer comes first whatever is brought now.
                 true => 0,
@@ -178,7 +178,7 @@ impl Sender {
     }
 
     /// Looks at every partition that has something, sends what can be sent, and tells when to look again.
-    fn pass(&mut self) -> u64 {
+    async fn pass(&mut self) -> u64 {
         for partition in std::mem::take(&mut *self.shared.listed.lock()) {
             let window = Window::default();
             let active = self.partitions.entry(partition.number);
@@ -250,6 +250,11 @@ impl Sender {
                 }
                 lingering = false;
                 self.send(node, draft);
+                // Where the node is what others wait for, it gets this before the next is made, so that it works
+                // meanwhile: what leaves together comes back together, and one side would wait for the other.
+                if self.shared.memory.is_waited_for() {
+                    tokio::task::yield_now().await;
+                }
             }
         }
         next_ms
