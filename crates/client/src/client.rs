@@ -8,6 +8,7 @@ mod node;
 mod refresh;
 mod request;
 mod sockets;
+mod timers;
 
 use std::hash::{BuildHasher, Hasher};
 use std::pin::pin;
@@ -32,6 +33,7 @@ use self::refresh::Refresh;
 use self::request::Call;
 pub(crate) use self::request::{Outgoing, decode};
 use self::sockets::Sockets;
+use self::timers::Timers;
 use crate::config::{ClientConfig, ConfigError};
 use crate::error::{Error, Result};
 use crate::state::backoff::Backoff;
@@ -119,6 +121,7 @@ type Place = (Arc<str>, u16, Lane);
 pub(crate) struct Inner {
     shared: Arc<Shared>,
     runtime: Handle,
+    timers: Arc<Timers>,
     bootstrap: Vec<Server>,
     peers: Peers,
     nodes: Mutex<HashMap<Place, Node>>,
@@ -170,6 +173,7 @@ impl Client {
         let inner = Arc::new(Inner {
             shared: Arc::new(shared),
             runtime: thread.handle().clone(),
+            timers: Arc::default(),
             bootstrap,
             peers,
             nodes: Mutex::default(),
@@ -183,6 +187,7 @@ impl Client {
             rebootstraps: config.text("metadata.recovery.strategy") == "rebootstrap",
             closed: AtomicBool::new(false),
         });
+        thread.handle().spawn(Arc::clone(&inner.timers).run());
         thread.handle().spawn(refresh::run(Arc::clone(&inner)));
         Ok(Self { inner, thread })
     }
@@ -303,18 +308,9 @@ impl Client {
         }
     }
 
-    /// Waits, whatever executor this is called on.
+    /// Waits, whatever executor this is called on; at most until the client is closed.
     pub async fn sleep(&self, duration: Duration) {
-        let (mut woken, wake) = oneshot::channel::<()>();
-        self.spawn(async move {
-            tokio::select! {
-                () = tokio::time::sleep(duration) => {}
-                // Nobody waits any more.
-                () = woken.closed() => {}
-            }
-        });
-        // Ends with the sender, at the latest when the client is closed.
-        let _ = wake.await;
+        self.inner.timers.sleep(duration).await;
     }
 
     /// The future's output, or `None` when it takes longer.

@@ -15,6 +15,8 @@ use ottla_protocol::api::fetch::{
     AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, PartitionData,
 };
 
+use tokio::time::Instant;
+
 use super::shared::{Core, Shared};
 use crate::client::{CallOptions, Lane, Target};
 use crate::error::{Error, Result};
@@ -24,6 +26,8 @@ use crate::state::metadata::{Broker, LeaderHint};
 
 /// The last version with names of topics.
 const NAMES_MAX: i16 = 12;
+/// How often a fetcher that nobody wakes looks for partitions that backed off.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long the answer to a session's end is waited for.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -63,13 +67,16 @@ impl Fetcher {
     async fn run(self) {
         let shared = Arc::clone(&self.shared);
         let mut session = FetchSession::default();
+        let mut look = pin!(tokio::time::sleep(LOOK_EVERY));
         while !shared.is_closed() {
             let room = shared.fetch.notified();
             let mut moved = pin!(shared.moved.notified());
             let (wanted, asked) = self.wanted();
             if wanted.is_empty() {
-                // Woken when the application has taken something, or every so often for partitions that backed off.
-                let _ = tokio::time::timeout(Duration::from_millis(100), room).await;
+                tokio::select! {
+                    () = room => {}
+                    () = &mut look => look.as_mut().reset(Instant::now() + LOOK_EVERY),
+                }
                 if self.is_idle() {
                     break;
                 }
