@@ -15,6 +15,11 @@ pub trait Clock: Send + Sync {
     fn steady(&self) -> Millis {
         self.now()
     }
+
+    /// How long the sync of a file takes that begins now, beside what the disk itself needs.
+    fn sync_time(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 thread_local! {
@@ -40,6 +45,11 @@ pub fn steady() -> Millis {
             Millis((at + began.elapsed()).as_millis() as i64)
         }
     })
+}
+
+/// As [`Clock::sync_time`]; nothing on the machine's clock.
+pub(crate) fn sync_time() -> Duration {
+    OF_THREAD.with_borrow(|clock| clock.as_ref().map_or(Duration::ZERO, |clock| clock.sync_time()))
 }
 
 fn since_epoch() -> Duration {

@@ -83,6 +83,14 @@ pub async fn run_long<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     .await
 }
 
+/// Waits as long as a sync takes beside what the disk needs, in a runtime of one thread, where that is on the spot.
+pub async fn await_sync_time() {
+    let time = clock::sync_time();
+    if !time.is_zero() && is_one_thread(&Handle::current()) {
+        tokio::time::sleep(time).await;
+    }
+}
+
 /// As [`run_long`], for work that borrows.
 pub fn run_long_here<T>(work: impl FnOnce() -> T) -> T {
     match is_one_thread(&Handle::current()) {

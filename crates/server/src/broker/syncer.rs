@@ -65,7 +65,10 @@ impl Syncer {
         state.waiting.push_back(Arc::clone(partition));
         if let Some(runtime) = Handle::try_current().ok().filter(loops::is_one_thread) {
             let syncer = Arc::clone(self);
-            runtime.spawn(async move { syncer.work_off() });
+            runtime.spawn(async move {
+                loops::await_sync_time().await;
+                syncer.work_off();
+            });
             return;
         }
         if state.idle >= state.waiting.len() || state.workers == WORKERS_MAX {

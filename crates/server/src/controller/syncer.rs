@@ -20,6 +20,7 @@ impl Syncer {
         let (jobs, mut to_do) = mpsc::unbounded_channel::<SyncJob>();
         let thread = loops::spawn("metadata-sync", async move {
             while let Some(job) = to_do.recv().await {
+                loops::await_sync_time().await;
                 // Whoever asked may have ended; it syncs again before it closes the log.
                 let _ = inbox.send(Message::Synced(job.run()));
             }

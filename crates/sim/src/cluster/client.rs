@@ -6,7 +6,6 @@ mod member;
 mod operator;
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ use ottla_record::{BatchBuilder, Batches, Compression};
 use ottla_server::rpc::{NodeAddress, NodeClient, RpcNetwork};
 use tokio::time::sleep;
 
-use super::host::CLIENT_PORT;
+use super::host::{CLIENT_PORT, Layout};
 use super::ledger::{Ledger, numbers};
 use crate::random::Random;
 
@@ -419,12 +418,12 @@ impl Client {
 /// Every client's task. Producers ask for `acks`, and take every acknowledgement for one of all replicas in sync.
 pub fn tasks(
     rpc: &Arc<RpcNetwork>,
-    nodes: i32,
-    controllers: RangeInclusive<i32>,
+    layout: &Layout,
     random: &mut Random,
     ledger: &Shared,
     acks: i16,
 ) -> Vec<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>> {
+    let (nodes, controllers) = (*layout.brokers.end(), layout.controllers.clone());
     let mut client = || Client::new(Arc::clone(rpc), nodes, random.number(), Arc::clone(ledger), acks);
     let mut tasks: Vec<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>> = Vec::new();
     for partition in 0..PARTITIONS {
@@ -443,7 +442,7 @@ pub fn tasks(
         }
     }
     tasks.push(Box::pin(client().send_late(controllers.clone())));
-    tasks.push(Box::pin(client().operate(controllers)));
+    tasks.push(Box::pin(client().operate(controllers, layout.replaces_controllers())));
     let mut creator = client();
     tasks.push(Box::pin(async move { creator.create(TOPIC).await }));
     tasks

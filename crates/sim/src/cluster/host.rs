@@ -24,18 +24,30 @@ use super::client::OFFSETS_PARTITIONS;
 use super::net::Net;
 use super::tamper::Tamper;
 use crate::node::{CLUSTER, CONTROLLER_PORT, directory_id, initial_controller};
+use crate::random::Random;
 use crate::sabotage::{self, Sabotage};
 
 pub const CLIENT_PORT: u16 = 9092;
 /// Wall time at the beginning.
 pub const BEGIN_MS: i64 = 1_700_000_000_000;
 
-/// A wall clock that the world moves.
-struct WallClock(AtomicI64);
+/// A wall clock that the world moves, and how long its disk's syncs take.
+struct WallClock {
+    now: AtomicI64,
+    sync_ms_max: i64,
+    random: Mutex<Random>,
+}
 
 impl Clock for WallClock {
     fn now(&self) -> Millis {
-        Millis(self.0.load(Ordering::Relaxed))
+        Millis(self.now.load(Ordering::Relaxed))
+    }
+
+    fn sync_time(&self) -> Duration {
+        match self.sync_ms_max {
+            0 => Duration::ZERO,
+            max => Duration::from_millis(lock(&self.random).below(max) as u64),
+        }
     }
 }
 
@@ -50,11 +62,12 @@ pub struct Driven {
 }
 
 impl Driven {
-    pub fn new(now_ms: u64) -> Self {
+    pub fn new(now_ms: u64, sync_ms_max: i64) -> Self {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime of one thread");
         let origin = runtime.block_on(async { Instant::now() });
-        let clock = Arc::new(WallClock(AtomicI64::new(BEGIN_MS + now_ms as i64)));
+        let (now, random) = (AtomicI64::new(BEGIN_MS + now_ms as i64), Mutex::new(Random::new(now_ms)));
+        let clock = Arc::new(WallClock { now, sync_ms_max, random });
         Self { runtime, origin, since_ms: now_ms, clock, skew_ms: 0 }
     }
 
@@ -64,7 +77,7 @@ impl Driven {
 
     /// Runs everything that can run until the world's time is `now_ms`.
     pub fn run_until(&self, now_ms: u64) {
-        self.clock.0.store(BEGIN_MS + now_ms as i64 + self.skew_ms, Ordering::Relaxed);
+        self.clock.now.store(BEGIN_MS + now_ms as i64 + self.skew_ms, Ordering::Relaxed);
         clock::set_for_thread(Some(self.clock.clone()));
         let until = self.origin + Duration::from_millis(now_ms - self.since_ms);
         self.runtime.block_on(async {
@@ -108,8 +121,8 @@ impl fmt::Debug for Life {
 
 pub type SharedLife = Arc<Mutex<Life>>;
 
-fn lock(life: &SharedLife) -> MutexGuard<'_, Life> {
-    life.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// The node, while it runs.
@@ -126,6 +139,8 @@ pub struct Host {
     config: ServerConfig,
     net: Net,
     sabotage: Option<Sabotage>,
+    sync_ms_max: i64,
+    sent_arrives: bool,
     up: Option<Driven>,
     life: SharedLife,
     stopping: Arc<Notify>,
@@ -138,6 +153,14 @@ pub struct Host {
     /// Nothing of it runs until then.
     pub paused_until: u64,
     pub skew_ms: i64,
+}
+
+/// Of a controller's directory with the metadata log, whose disk was replaced so many times.
+pub fn replaced_directory_id(id: i32, times: u32) -> Uuid {
+    match times {
+        0 => directory_id(id),
+        times => Uuid::from_u128((3000 + id as u128) << 64 | u128::from(times)),
+    }
 }
 
 fn second_directory_id(id: i32) -> Uuid {
@@ -157,11 +180,21 @@ pub struct Layout {
     pub log_dirs: &'static [&'static str],
     /// Whether every record is synced before it counts: then no number of power losses may lose one.
     pub synced: bool,
+    /// How long a sync of the metadata log or of a partition takes at most.
+    pub sync_ms_max: i64,
+    /// Whether what a host has sent arrives though it has crashed.
+    pub sent_arrives: bool,
+    /// Whether controllers lose their disks, if these hold nothing but the metadata log, and voters can be changed.
+    pub replaces_controllers: bool,
 }
 
 impl Layout {
     pub fn hosts(&self) -> RangeInclusive<i32> {
         *self.brokers.start()..=*self.brokers.end().max(self.controllers.end())
+    }
+
+    pub fn replaces_controllers(&self) -> bool {
+        self.replaces_controllers && !self.static_voters && self.controllers != self.brokers
     }
 }
 
@@ -202,6 +235,23 @@ fn config(id: i32, layout: &Layout) -> ServerConfig {
     ServerConfig::from_properties(&properties).expect("the settings are valid").0
 }
 
+fn format(
+    disk: &SimDisk,
+    config: &ServerConfig,
+    quorum: Quorum,
+    release_version: Option<String>,
+    directory: Uuid,
+) {
+    // The directory with the metadata log is formatted last; an initial controller's has its id from the quorum.
+    let others = config.log_dirs.iter().skip(1).map(|_| second_directory_id(config.node_id.0));
+    let mut ids = others.chain([directory]);
+    let options =
+        FormatOptions { cluster_id: CLUSTER.into(), quorum, release_version, ..FormatOptions::default() };
+    let next_id = || ids.next().expect("an id for each directory");
+    storage::format(disk, config, &options, Millis(BEGIN_MS), next_id)
+        .expect("a fresh disk can be formatted");
+}
+
 impl Host {
     pub fn format(id: i32, layout: &Layout, net: &Net, sabotage: Option<Sabotage>) -> Self {
         let disk = SimDisk::new();
@@ -210,23 +260,15 @@ impl Host {
             true => Quorum::Initial(layout.controllers.clone().map(initial_controller).collect()),
             false => Quorum::Configured,
         };
-        // Of an initial controller the first is said already.
-        let mut first = Some(directory_id(id)).filter(|_| !matches!(quorum, Quorum::Initial(_)));
-        let next_id = || first.take().unwrap_or_else(|| second_directory_id(id));
-        let options = FormatOptions {
-            cluster_id: CLUSTER.into(),
-            quorum,
-            release_version: layout.release.map(str::to_owned),
-            ..FormatOptions::default()
-        };
-        storage::format(&disk, &config, &options, Millis(BEGIN_MS), next_id)
-            .expect("a fresh disk can be formatted");
+        format(&disk, &config, quorum, layout.release.map(str::to_owned), directory_id(id));
         Self {
             id,
             disk,
             config,
             net: net.clone(),
             sabotage,
+            sync_ms_max: layout.sync_ms_max,
+            sent_arrives: layout.sent_arrives,
             up: None,
             life: Arc::default(),
             stopping: Arc::default(),
@@ -238,8 +280,15 @@ impl Host {
         }
     }
 
+    /// An empty disk in place of the one that it had: a controller that is to join the quorum again, as
+    /// [`replaced_directory_id`].
+    pub fn replace_disk(&mut self, times: u32) {
+        self.disk = SimDisk::new();
+        format(&self.disk, &self.config, Quorum::None, None, replaced_directory_id(self.id, times));
+    }
+
     pub fn start(&mut self, now_ms: u64) {
-        let mut driven = Driven::new(now_ms);
+        let mut driven = Driven::new(now_ms, self.sync_ms_max);
         driven.skew_ms = self.skew_ms;
         (self.life, self.stopping, self.is_stopping) = Default::default();
         let disk = sabotage::disk(&self.disk, self.sabotage);
@@ -315,7 +364,7 @@ impl Host {
 
     /// The process is gone at once; of what it wrote the image is left.
     pub fn crash(&mut self, image: CrashImage) {
-        self.net.crash(self.id);
+        self.net.crash(self.id, self.sent_arrives);
         let left = self.disk.crash(image);
         *lock(&self.life) = Life::Starting;
         if let Some(driven) = self.up.take() {

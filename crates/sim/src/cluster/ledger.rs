@@ -36,6 +36,10 @@ pub struct Ledger {
     pub voters_changed: usize,
     /// Every controller has its vote.
     pub all_vote: bool,
+    /// By controller: how often its disk was replaced by an empty one.
+    new_disks: BTreeMap<i32, u32>,
+    /// The controller whose disk is to be replaced next.
+    pub to_replace: Option<i32>,
     acknowledgements: usize,
     reads: usize,
     /// Everything heals: operators bring all topics back to all hosts.
@@ -67,6 +71,17 @@ impl Ledger {
 
     pub fn breaks(&mut self, what: String) {
         self.broken.get_or_insert(what);
+    }
+
+    /// A controller is to lose all that it has.
+    pub fn replace_disk(&mut self, controller: i32) {
+        *self.new_disks.entry(controller).or_default() += 1;
+        self.to_replace = Some(controller);
+    }
+
+    /// How often a controller's disk was replaced.
+    pub fn new_disks(&self, controller: i32) -> u32 {
+        self.new_disks.get(&controller).copied().unwrap_or(0)
     }
 
     /// Acknowledgements of records and offsets so far.

@@ -176,12 +176,22 @@ impl Net {
         }
     }
 
-    /// The host's process is gone: nobody listens, peers find their connections reset.
-    pub fn crash(&self, host: i32) {
+    /// The host's process is gone: nobody listens, peers find their connections reset, or at an end after what was on
+    /// its way if `sent_arrives`.
+    pub fn crash(&self, host: i32, sent_arrives: bool) {
         let mut state = self.state();
-        state.listeners.retain(|(of, _), _| *of != host);
-        let ids: Vec<u64> =
-            state.connections.iter().filter(|(_, c)| c.hosts.contains(&host)).map(|(id, _)| *id).collect();
+        let State { listeners, connections, .. } = &mut *state;
+        let gone = listeners.extract_if(.., |(of, _), _| *of == host);
+        let not_accepted: BTreeSet<u64> = gone.flat_map(|(_, port)| port.waiting).map(|(id, _)| id).collect();
+        let ids: Vec<u64> = connections
+            .iter()
+            .filter(|(id, connection)| {
+                // The ends of others are dropped with the host, as when they are closed.
+                let ends_by_itself = sent_arrives && connection.established && !not_accepted.contains(id);
+                connection.hosts.contains(&host) && !ends_by_itself
+            })
+            .map(|(id, _)| *id)
+            .collect();
         for id in ids {
             state.break_off(id);
         }

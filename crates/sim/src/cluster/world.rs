@@ -102,22 +102,26 @@ impl World {
     fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
         let mut random = Random::new(seed);
         let net = Net::new(random.number(), 3);
+        // Of a stream of its own, so that the rest of a story does not hang on what is decided here.
+        let mut apart = Random::new(!seed);
         let layout = Layout {
             brokers: 1..=BROKERS,
             controllers: if random.chance(400) { BROKERS + 1..=BROKERS + 3 } else { 1..=BROKERS },
             release: [None, Some("4.1"), Some("4.2"), Some("4.3")][random.below(4) as usize],
             static_voters: random.chance(300),
             log_dirs: if random.chance(300) { &["/data", SECOND_DIR] } else { &["/data"] },
-            synced: sabotage == Some(Sabotage::ForgetRecords) || Random::new(!seed).chance(300),
+            synced: apart.chance(300) || sabotage == Some(Sabotage::ForgetRecords),
+            sync_ms_max: [0, 0, 30, 400][apart.below(4) as usize],
+            sent_arrives: apart.chance(500),
+            replaces_controllers: apart.chance(500),
         };
         let synced = layout.synced;
         let hosts: Vec<Host> = layout.hosts().map(|id| Host::format(id, &layout, &net, sabotage)).collect();
         let ledger = Shared::default();
-        let clients = Driven::new(0);
+        let clients = Driven::new(0, 0);
         let rpc = RpcNetwork::over(net.of(CLIENTS));
         let acks = if sabotage == Some(Sabotage::AnswerEarly) { 1 } else { -1 };
-        let controllers = layout.controllers.clone();
-        for task in client::tasks(&rpc, BROKERS, controllers, &mut random, &ledger, acks) {
+        for task in client::tasks(&rpc, &layout, &mut random, &ledger, acks) {
             clients.spawn(task);
         }
         let (due, story) = (layout.hosts().map(|id| (1, id)).collect(), vec![format!("{layout:?}")]);
@@ -201,6 +205,7 @@ impl World {
                 self.crash(id, CrashImage::ProcessKilled);
             }
         }
+        self.replace_disk();
         self.net.deliver(now);
         let first = self.random.below(self.hosts.len() as i64) as usize;
         let count = self.hosts.len();
@@ -253,7 +258,12 @@ impl World {
             self.comes_back(id, 9_000);
         }
         match self.hosts[index].ended() {
-            Some(reason) if self.hosts[index].disk_is_broken => {
+            // It comes back while the others still take what it was for their leader: it must not act as that.
+            Some(reason)
+                if self.hosts[index].disk_is_broken
+                    || lock(&self.ledger).new_disks(id) > 0
+                        && reason.contains("was emptied while it led") =>
+            {
                 self.note(format!("node {id} ends: {reason}"));
                 self.crash(id, CrashImage::ProcessKilled);
                 Ok(())
@@ -280,6 +290,15 @@ impl World {
         self.crashes += 1;
         self.note(format!("host {id} crashes: {image:?}"));
         self.comes_back(id, ms_max);
+    }
+
+    /// What the operator asked for: a controller's machine is gone with all that it had, and another takes its place.
+    fn replace_disk(&mut self) {
+        let Some(id) = lock(&self.ledger).to_replace.take() else { return };
+        self.crash(id, CrashImage::ProcessKilled);
+        let times = lock(&self.ledger).new_disks(id);
+        self.note(format!("host {id} gets an empty disk"));
+        self.hosts[id as usize - 1].replace_disk(times);
     }
 
     fn comes_back(&mut self, id: i32, ms_max: i64) {
@@ -366,8 +385,8 @@ impl World {
     /// In the end every replica holds the same bytes, and all that was acknowledged.
     fn audit(&mut self) -> Result<(), String> {
         // Nobody writes any more; followers get the rest.
-        self.clients = Driven::new(self.now_ms);
-        self.net.crash(CLIENTS);
+        self.clients = Driven::new(self.now_ms, 0);
+        self.net.crash(CLIENTS, false);
         for _ in 0..3_000 {
             self.step()?;
         }

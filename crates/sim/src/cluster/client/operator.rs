@@ -1,24 +1,25 @@
 //! What an operator asks for while everything goes wrong: elections, other replicas, topics that come and go, upgrades,
-//! controllers that lose their vote and get it back.
+//! controllers that lose their vote, or their disk and all that was on it, and get it back.
 
 use std::ops::RangeInclusive;
 
 use ottla_metadata::features::{KRAFT_VERSION, METADATA_VERSION, MetadataVersion};
-use ottla_model::ErrorCode;
+use ottla_model::{ErrorCode, Uuid};
 use ottla_protocol::api::add_raft_voter::{AddRaftVoterRequest, Listener};
 use ottla_protocol::api::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
 };
 use ottla_protocol::api::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use ottla_protocol::api::describe_quorum::{
-    DescribeQuorumRequest, DescribeQuorumRequestPartitionData, DescribeQuorumRequestTopicData,
+    DescribeQuorumRequest, DescribeQuorumRequestPartitionData, DescribeQuorumRequestTopicData, ReplicaState,
 };
 use ottla_protocol::api::elect_leaders::{ElectLeadersRequest, TopicPartitions};
 use ottla_protocol::api::remove_raft_voter::RemoveRaftVoterRequest;
 use ottla_protocol::api::update_features::{FeatureUpdateKey, UpdateFeaturesRequest};
 
+use super::super::host::replaced_directory_id;
 use super::{Client, PARTITIONS, TOPIC, lock};
-use crate::node::{CONTROLLER_PORT, directory_id};
+use crate::node::CONTROLLER_PORT;
 
 const BETWEEN_MS_MAX: i64 = 3_000;
 const TIMEOUT_MS: i32 = 3_000;
@@ -31,7 +32,7 @@ const LEVELS: i64 = 7;
 impl Client {
     /// One request after the other. At the end every partition is to have a replica on every broker, and every
     /// controller a vote.
-    pub async fn operate(mut self, controllers: RangeInclusive<i32>) {
+    pub async fn operate(mut self, controllers: RangeInclusive<i32>, replaces_controllers: bool) {
         self.create(TOPIC).await;
         // One controller at most has no vote: then it is to get it back before another loses it.
         let mut without_vote = None;
@@ -46,14 +47,14 @@ impl Client {
                         self.reassign(partition, replicas).await;
                     }
                     if let Some(id) = without_vote {
-                        self.add_voter(id).await;
+                        self.give_vote(id).await;
                     }
                     let voters = self.voters().await;
-                    lock(&self.ledger).all_vote = voters.is_some_and(|mut voters| {
-                        voters.sort_unstable();
-                        without_vote = controllers.clone().find(|id| !voters.contains(id));
-                        voters.into_iter().eq(controllers.clone())
+                    let all_vote = voters.is_some_and(|voters| {
+                        without_vote = controllers.clone().find(|id| !self.has_vote(&voters, *id));
+                        without_vote.is_none() && voters.len() == controllers.clone().count()
                     });
+                    lock(&self.ledger).all_vote = all_vote;
                 }
                 0 => self.elect(partition).await,
                 1 | 2 => {
@@ -73,11 +74,14 @@ impl Client {
                     None => {
                         let id = self.random.below(i64::from(controllers.end() - controllers.start() + 1));
                         let id = controllers.start() + id as i32;
-                        self.remove_voter(id).await;
+                        match replaces_controllers && self.random.chance(500) {
+                            true => lock(&self.ledger).replace_disk(id),
+                            false => self.remove_voter(id, self.directory_id(id)).await,
+                        }
                         without_vote = Some(id);
                     }
                     Some(id) => {
-                        if self.add_voter(id).await {
+                        if self.give_vote(id).await {
                             without_vote = None;
                         }
                     }
@@ -107,12 +111,31 @@ impl Client {
         }
     }
 
-    async fn remove_voter(&mut self, id: i32) {
-        let request = RemoveRaftVoterRequest {
-            voter_id: id,
-            voter_directory_id: directory_id(id),
-            ..Default::default()
-        };
+    /// Of the disk that a controller has now.
+    fn directory_id(&self, id: i32) -> Uuid {
+        replaced_directory_id(id, lock(&self.ledger).new_disks(id))
+    }
+
+    /// Whether a controller is among these voters, with the disk that it has now.
+    fn has_vote(&self, voters: &[(i32, Uuid)], id: i32) -> bool {
+        // Voters of the settings have no directory ids.
+        let is_its = |directory: Uuid| directory.is_zero() || directory == self.directory_id(id);
+        voters.iter().any(|(voter, directory)| *voter == id && is_its(*directory))
+    }
+
+    /// As [`Self::add_voter`], once the vote of the disk that it had before is taken away.
+    async fn give_vote(&mut self, id: i32) -> bool {
+        let times = lock(&self.ledger).new_disks(id);
+        if times == 0 {
+            return self.add_voter(id).await;
+        }
+        self.remove_voter(id, replaced_directory_id(id, times - 1)).await;
+        self.add_voter(id).await && self.voters().await.is_some_and(|voters| self.has_vote(&voters, id))
+    }
+
+    async fn remove_voter(&mut self, id: i32, directory: Uuid) {
+        let request =
+            RemoveRaftVoterRequest { voter_id: id, voter_directory_id: directory, ..Default::default() };
         if let Some(answer) = self.ask_anybody(&request).await {
             lock(&self.ledger).voters_changed += usize::from(answer.error_code == 0);
         }
@@ -125,7 +148,7 @@ impl Client {
         let request = AddRaftVoterRequest {
             timeout_ms: TIMEOUT_MS,
             voter_id: id,
-            voter_directory_id: directory_id(id),
+            voter_directory_id: self.directory_id(id),
             listeners: vec![listener],
             ack_when_committed: true,
             ..Default::default()
@@ -134,7 +157,8 @@ impl Client {
         code == Some(0) || code == Some(ErrorCode::DuplicateVoter.code())
     }
 
-    async fn voters(&mut self) -> Option<Vec<i32>> {
+    /// Ids and those of their directories.
+    async fn voters(&mut self) -> Option<Vec<(i32, Uuid)>> {
         let partition = DescribeQuorumRequestPartitionData::default();
         let topic = DescribeQuorumRequestTopicData {
             topic_name: "__cluster_metadata".into(),
@@ -142,8 +166,8 @@ impl Client {
         };
         let answer = self.ask_anybody(&DescribeQuorumRequest { topics: vec![topic] }).await?;
         let partition = answer.topics.first()?.partitions.first()?;
-        (partition.error_code == 0)
-            .then(|| partition.current_voters.iter().map(|voter| voter.replica_id).collect())
+        let voter = |voter: &ReplicaState| (voter.replica_id, voter.replica_directory_id);
+        (partition.error_code == 0).then(|| partition.current_voters.iter().map(voter).collect())
     }
 
     /// Asks that the first of its replicas lead a partition.
