@@ -13,9 +13,10 @@
 //! Modifiers of one step: `sort` (the order of lines is free), `numbers` (all figures masked), `local` (no
 //! node is called), `stdout` (stderr is not compared), `status` (nothing but the exit code is), `offered` (lines of
 //! what the candidate calls UNSUPPORTED are not), `until=TEXT` (the step is repeated until its output contains
-//! TEXT, for what becomes so eventually). `{data}` and `{home}` are the node's directories (of a cluster, the first
-//! node's; `{home2}` the second's); `copy NAME` copies a directory of `{data}` to `{home}/meta`. On a cluster `stop 3`,
-//! `start 3` and `kill 3` are about a node, and `sync` waits until all replicas are.
+//! TEXT, for what becomes so eventually), `gone=TEXT` (until it does not). `{data}` and `{home}` are the node's
+//! directories (of a cluster, the first node's; `{home2}` the second's); `copy NAME` copies a directory of `{data}` to
+//! `{home}/meta`. On a cluster `stop 3`, `start 3` and `kill 3` are about a node, and `sync` waits until all replicas
+//! are.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -31,7 +32,7 @@ use crate::{artifacts, mask, scripts};
 
 /// How long one tool may run.
 const STEP_LIMIT: Duration = Duration::from_secs(40);
-/// How long a step with `until` is repeated.
+/// How long a step with `until` or `gone` is repeated.
 const UNTIL_LIMIT: Duration = Duration::from_secs(20);
 
 /// Whose tools a scenario is run with.
@@ -111,6 +112,7 @@ struct Step {
     status_only: bool,
     offered: bool,
     until: Option<String>,
+    gone: Option<String>,
 }
 
 /// How long a step took: told in the transcript, never compared.
@@ -262,9 +264,10 @@ fn run_step(step: &Step, side: &mut Side<'_>, tools: Tools) -> Result<Done> {
             }
             Tools::Apache(jars) => tools::runner()?.tool(jars, command, &arguments, input, STEP_LIMIT)?,
         };
-        match &step.until {
-            Some(text) if !outcome.says(text) && begun.elapsed() < UNTIL_LIMIT => {}
-            _ => return Ok(masked(step, outcome, side, begun.elapsed())),
+        let is_there = step.until.as_ref().is_none_or(|text| outcome.says(text));
+        let is_gone = step.gone.as_ref().is_none_or(|text| !outcome.says(text));
+        if is_there && is_gone || begun.elapsed() >= UNTIL_LIMIT {
+            return Ok(masked(step, outcome, side, begun.elapsed()));
         }
     }
 }
@@ -334,6 +337,7 @@ fn parse(text: &str) -> Result<Vec<Step>> {
                 status_only: has("status"),
                 offered: has("offered"),
                 until: modifiers.iter().find_map(|m| m.strip_prefix("until=")).map(Into::into),
+                gone: modifiers.iter().find_map(|m| m.strip_prefix("gone=")).map(Into::into),
             });
             modifiers.clear();
         }

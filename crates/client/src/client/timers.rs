@@ -96,10 +96,15 @@ impl Future for Sleep {
         if state.ended || Instant::now() >= at {
             return Poll::Ready(());
         }
-        state.waiting.insert(self.key, cx.waker().clone());
-        if state.looks_at.is_none_or(|looks_at| at < looks_at) {
+        // Dropped without the lock: what a waker keeps alive may be somebody who waits here too.
+        let before = state.waiting.insert(self.key, cx.waker().clone());
+        let is_first = state.looks_at.is_none_or(|looks_at| at < looks_at);
+        if is_first {
             state.looks_at = Some(at);
-            drop(state);
+        }
+        drop(state);
+        drop(before);
+        if is_first {
             self.timers.sooner.notify_one();
         }
         Poll::Pending
@@ -108,7 +113,8 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        self.timers.state.lock().waiting.remove(&self.key);
+        let waker = self.timers.state.lock().waiting.remove(&self.key);
+        drop(waker);
     }
 }
 

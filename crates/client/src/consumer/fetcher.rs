@@ -14,7 +14,6 @@ use ottla_model::{ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition, Uuid};
 use ottla_protocol::api::fetch::{
     AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, PartitionData,
 };
-
 use tokio::time::Instant;
 
 use super::shared::{Core, Shared};

@@ -17,8 +17,8 @@ use ottla_protocol::api::elect_leaders::{ElectLeadersRequest, TopicPartitions};
 use ottla_protocol::api::remove_raft_voter::RemoveRaftVoterRequest;
 use ottla_protocol::api::update_features::{FeatureUpdateKey, UpdateFeaturesRequest};
 
-use super::super::host::replaced_directory_id;
 use super::{Client, PARTITIONS, TOPIC, lock};
+use crate::cluster::host::replaced_directory_id;
 use crate::node::CONTROLLER_PORT;
 
 const BETWEEN_MS_MAX: i64 = 3_000;
