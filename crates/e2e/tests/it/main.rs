@@ -68,8 +68,12 @@ fn trial(name: String, test: fn() -> anyhow::Result<()>) -> Trial {
     let label = name.clone();
     Trial::test(name, move || {
         let begun = Instant::now();
-        let outcome = test();
+        let outcome = test().map_err(|error| format!("{error:#}"));
         eprintln!("e2e: {label} took {:.1} s", begun.elapsed().as_secs_f64());
-        outcome.map_err(|error| format!("{error:#}").into())
+        if let Err(why) = &outcome {
+            // At once: who reads a long run from its middle sees it where it happened.
+            eprintln!("e2e: {label} failed: {why}");
+        }
+        outcome.map_err(Into::into)
     })
 }

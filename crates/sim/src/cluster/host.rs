@@ -62,11 +62,11 @@ pub struct Driven {
 }
 
 impl Driven {
-    pub fn new(now_ms: u64, sync_ms_max: i64) -> Self {
+    pub fn new(now_ms: u64, sync_ms_max: i64, seed: u64) -> Self {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime of one thread");
         let origin = runtime.block_on(async { Instant::now() });
-        let (now, random) = (AtomicI64::new(BEGIN_MS + now_ms as i64), Mutex::new(Random::new(now_ms)));
+        let (now, random) = (AtomicI64::new(BEGIN_MS + now_ms as i64), Mutex::new(Random::new(seed)));
         let clock = Arc::new(WallClock { now, sync_ms_max, random });
         Self { runtime, origin, since_ms: now_ms, clock, skew_ms: 0 }
     }
@@ -140,6 +140,8 @@ pub struct Host {
     net: Net,
     sabotage: Option<Sabotage>,
     sync_ms_max: i64,
+    /// Of each life's syncs.
+    seeds: Random,
     sent_arrives: bool,
     up: Option<Driven>,
     life: SharedLife,
@@ -182,6 +184,8 @@ pub struct Layout {
     pub synced: bool,
     /// How long a sync of the metadata log or of a partition takes at most.
     pub sync_ms_max: i64,
+    /// Which of them take how long.
+    pub sync_seed: u64,
     /// Whether what a host has sent arrives though it has crashed.
     pub sent_arrives: bool,
     /// Whether controllers lose their disks, if these hold nothing but the metadata log, and voters can be changed.
@@ -268,6 +272,7 @@ impl Host {
             net: net.clone(),
             sabotage,
             sync_ms_max: layout.sync_ms_max,
+            seeds: Random::new(layout.sync_seed ^ id as u64),
             sent_arrives: layout.sent_arrives,
             up: None,
             life: Arc::default(),
@@ -288,7 +293,7 @@ impl Host {
     }
 
     pub fn start(&mut self, now_ms: u64) {
-        let mut driven = Driven::new(now_ms, self.sync_ms_max);
+        let mut driven = Driven::new(now_ms, self.sync_ms_max, self.seeds.number());
         driven.skew_ms = self.skew_ms;
         (self.life, self.stopping, self.is_stopping) = Default::default();
         let disk = sabotage::disk(&self.disk, self.sabotage);

@@ -40,6 +40,8 @@ pub struct Ledger {
     new_disks: BTreeMap<i32, u32>,
     /// The controller whose disk is to be replaced next.
     pub to_replace: Option<i32>,
+    /// The controller with an empty disk and no vote yet.
+    pub newcomer: Option<i32>,
     acknowledgements: usize,
     reads: usize,
     /// Everything heals: operators bring all topics back to all hosts.
@@ -76,7 +78,7 @@ impl Ledger {
     /// A controller is to lose all that it has.
     pub fn replace_disk(&mut self, controller: i32) {
         *self.new_disks.entry(controller).or_default() += 1;
-        self.to_replace = Some(controller);
+        (self.to_replace, self.newcomer) = (Some(controller), Some(controller));
     }
 
     /// How often a controller's disk was replaced.

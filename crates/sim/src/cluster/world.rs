@@ -114,11 +114,12 @@ impl World {
             sync_ms_max: [0, 0, 30, 400][apart.below(4) as usize],
             sent_arrives: apart.chance(500),
             replaces_controllers: apart.chance(500),
+            sync_seed: apart.number(),
         };
         let synced = layout.synced;
         let hosts: Vec<Host> = layout.hosts().map(|id| Host::format(id, &layout, &net, sabotage)).collect();
         let ledger = Shared::default();
-        let clients = Driven::new(0, 0);
+        let clients = Driven::new(0, 0, 0);
         let rpc = RpcNetwork::over(net.of(CLIENTS));
         let acks = if sabotage == Some(Sabotage::AnswerEarly) { 1 } else { -1 };
         for task in client::tasks(&rpc, &layout, &mut random, &ledger, acks) {
@@ -258,12 +259,7 @@ impl World {
             self.comes_back(id, 9_000);
         }
         match self.hosts[index].ended() {
-            // It comes back while the others still take what it was for their leader: it must not act as that.
-            Some(reason)
-                if self.hosts[index].disk_is_broken
-                    || lock(&self.ledger).new_disks(id) > 0
-                        && reason.contains("was emptied while it led") =>
-            {
+            Some(reason) if self.hosts[index].disk_is_broken || self.led_before(id, &reason) => {
                 self.note(format!("node {id} ends: {reason}"));
                 self.crash(id, CrashImage::ProcessKilled);
                 Ok(())
@@ -271,6 +267,12 @@ impl World {
             Some(reason) => Err(format!("node {id} ends: {reason}")),
             None => Ok(()),
         }
+    }
+
+    /// Whether a controller ends for having led before its disk was emptied: it must not act as who it was, which the
+    /// others take for their leader until they elect another.
+    fn led_before(&self, id: i32, reason: &str) -> bool {
+        lock(&self.ledger).newcomer == Some(id) && reason.contains("was emptied while it led")
     }
 
     pub fn crash(&mut self, id: i32, image: CrashImage) {
@@ -385,7 +387,7 @@ impl World {
     /// In the end every replica holds the same bytes, and all that was acknowledged.
     fn audit(&mut self) -> Result<(), String> {
         // Nobody writes any more; followers get the rest.
-        self.clients = Driven::new(self.now_ms, 0);
+        self.clients = Driven::new(self.now_ms, 0, 0);
         self.net.crash(CLIENTS, false);
         for _ in 0..3_000 {
             self.step()?;

@@ -39,7 +39,7 @@ fn faults_of_whole_nodes_are_found() {
             Sabotage::ForgetRecords => (0, LOST),
             Sabotage::AnswerEarly => (4, LOST),
             Sabotage::ForgetVote => (5, &["already leads", "two leaders", "out of range"]),
-            Sabotage::SkipDivergence => (10, &["holds other bytes", "found number", "at offset"]),
+            Sabotage::SkipDivergence => (15, &["holds other bytes", "found number", "at offset"]),
             Sabotage::SkipLeaderEpoch => (0, &["serves partition"]),
             Sabotage::SkipBrokerEpoch => (0, &["takes a heartbeat"]),
             Sabotage::TakeCrashForStop => (152, LOST),

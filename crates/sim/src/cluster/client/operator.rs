@@ -130,7 +130,12 @@ impl Client {
             return self.add_voter(id).await;
         }
         self.remove_voter(id, replaced_directory_id(id, times - 1)).await;
-        self.add_voter(id).await && self.voters().await.is_some_and(|voters| self.has_vote(&voters, id))
+        let has_vote =
+            self.add_voter(id).await && self.voters().await.is_some_and(|voters| self.has_vote(&voters, id));
+        if has_vote {
+            lock(&self.ledger).newcomer = None;
+        }
+        has_vote
     }
 
     async fn remove_voter(&mut self, id: i32, directory: Uuid) {
