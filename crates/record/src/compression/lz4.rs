@@ -6,13 +6,12 @@
 //! Little-endian. Size bit 31: the block is stored uncompressed. HC is a byte of the xxHash32 of FLG..HC. The
 //! content checksum is not looked at, nor is what follows the end mark: Apache Kafka does neither.
 //!
-//! Reading is Rust without `unsafe`, as the bytes are strangers'. Writing is the C library that Java's clients and
-//! brokers have as well: frames are theirs to the byte, at every level.
+//! Blocks are read and written by the C library that Java's clients and brokers have as well: what is written is theirs
+//! to the byte, at every level.
 
 use std::io::Read;
 
-use lz4::block::{CompressionMode, compress_bound, compress_to_buffer};
-use lz4_flex::block::{DecompressError, decompress_into};
+use lz4::block::{CompressionMode, compress_bound, compress_to_buffer, decompress_to_buffer};
 
 use super::{BlockReader, Blocks, Failure, Output};
 
@@ -48,6 +47,14 @@ enum HeaderChecksum {
 struct Block<'a> {
     bytes: &'a [u8],
     stored: bool,
+}
+
+impl Block<'_> {
+    /// How many bytes of `room` hold what was compressed.
+    fn decompress(&self, room: &mut [u8]) -> Result<usize, Failure> {
+        decompress_to_buffer(self.bytes, Some(room.len() as i32), room)
+            .map_err(|_| "damaged block".into())
+    }
 }
 
 impl<'a> Frame<'a> {
@@ -126,12 +133,13 @@ fn decode(mut frame: Frame<'_>, output: &mut Output<'_>) -> Result<(), Failure> 
         }
         let bound = frame.bound(&block);
         let room = output.room(bound);
-        match decompress_into(block.bytes, room) {
+        match block.decompress(room) {
             Ok(written) => output.advance(written),
-            Err(DecompressError::OutputTooSmall { .. }) if room.len() < bound => {
+            // It may be whole and too large for the room: the library does not tell.
+            Err(_) if room.len() < bound && block.decompress(&mut vec![0; bound]).is_ok() => {
                 return Err(Failure::TooLarge);
             }
-            Err(error) => return Err(Failure::Malformed(error.to_string())),
+            Err(failure) => return Err(failure),
         }
     }
     Ok(())
@@ -145,8 +153,7 @@ impl Blocks for Frame<'_> {
             return Ok(true);
         }
         out.resize(self.bound(&block), 0);
-        let written =
-            decompress_into(block.bytes, out).map_err(|error| Failure::Malformed(error.to_string()))?;
+        let written = block.decompress(out)?;
         out.truncate(written);
         Ok(true)
     }
