@@ -73,7 +73,7 @@ impl ResourceName {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    args.run(async |admin, action, format| match action {
+    args.run_anywhere(async |admin, action, format| match action {
         Action::Describe { resource, all } => describe(&admin, &resource.resource(), all, format).await,
         Action::Set { resource, configs } => {
             let changes = configs.into_iter().map(|(name, value)| (name, ConfigChange::Set(value)));

@@ -220,7 +220,7 @@ fn run_step(step: &Step, side: &mut Side<'_>, tools: Tools) -> Result<Done> {
     let (command, arguments) = filled.split_first().context("a step has a command")?;
     if command == "file" {
         let name = arguments.first().context("a file has a name")?;
-        fs::write(side.home.join(name), &step.input).with_context(|| format!("write {name}"))?;
+        fs::write(side.home.join(name), side.fill(&step.input)).with_context(|| format!("write {name}"))?;
         return Ok(Done::default());
     }
     if command == "copy" {

@@ -13,7 +13,7 @@ use super::options::{Exit, Options, Outcome};
 use super::session::{Session, properties_of};
 
 pub const OPTIONS: &str = "
-    --bootstrap-controller <host:port>  Not here: brokers pass on what controllers decide
+    --bootstrap-controller <host:port>  Controllers to ask instead of brokers
     --alter                             Change configs
     --describe                          Print configs
     --all                               Print those with defaults too
@@ -63,6 +63,10 @@ const TYPES: &str = "topics, clients, users, brokers, ips, client-metrics, group
 /// Types that have defaults.
 const WITH_DEFAULTS: &[&str] = &["users", "clients", "brokers", "ips"];
 
+/// What Apache's tool says of what only brokers tell.
+const UNSERVED: &str =
+    "This Admin API is not yet supported when communicating directly with the controller quorum.";
+
 /// What went wrong while the script ran.
 pub enum Failure {
     /// Said as it is.
@@ -71,12 +75,14 @@ pub enum Failure {
     Refused(Error),
     /// The same, of a file that is not there.
     NoFile(String),
+    /// Not to be had from whom it was asked of.
+    Unserved(String),
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::Unsupported { .. } => Self::Said(java::message(&error)),
+            Error::Unsupported { .. } => Self::Unserved(java::message(&error)),
             error => Self::Refused(error),
         }
     }
@@ -157,6 +163,8 @@ pub fn run(options: &Options) -> Outcome {
             Failure::Said(message) => Exit::Failed(message),
             Failure::Refused(error) => told(java::exception(&error)),
             Failure::NoFile(path) => told(format!("java.nio.file.NoSuchFileException: {path}")),
+            Failure::Unserved(_) if options.has("bootstrap-controller") => told(UNSERVED.into()),
+            Failure::Unserved(message) => Exit::Failed(message),
         }
     })
 }
@@ -227,11 +235,8 @@ fn check(options: &Options, entities: &Entities) -> Done {
             "--entity-{type,name,default} should not be used in conjunction with specific entity flags",
         );
     }
-    if controller {
-        return match options.has("bootstrap-server") {
-            true => said("Only one of --bootstrap-server or --bootstrap-controller can be specified"),
-            false => said("--bootstrap-controller is not here: brokers pass on what controllers decide"),
-        };
+    if controller && options.has("bootstrap-server") {
+        return said("Only one of --bootstrap-server or --bootstrap-controller can be specified");
     }
     let types = entities.types.join(",");
     let named = entities.names.iter().find(|name| !name.is_empty());

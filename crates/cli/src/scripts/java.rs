@@ -48,6 +48,7 @@ fn text(code: ErrorCode) -> String {
             "Deleting offsets of a topic is forbidden while the consumer group is actively subscribed to it."
         }
         ErrorCode::NoReassignmentInProgress => "No partition reassignment is in progress.",
+        ErrorCode::LogDirNotFound => "The user-specified log directory is not found in the broker config.",
         other => other.name(),
     };
     text.to_owned()

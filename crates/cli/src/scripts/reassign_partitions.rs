@@ -21,7 +21,7 @@ use crate::reassign::plan::{Plan, Rebalance};
 use crate::reassign::throttle::{self, Move};
 
 pub const OPTIONS: &str = "
-    --bootstrap-controller <host:port>         Not here: brokers pass on what controllers decide
+    --bootstrap-controller <host:port>         Controllers to ask instead of brokers, with --cancel and --list
     --verify                                   Say how far the moves of a file have come; lift limits when they are done
     --generate                                 Print a file that spreads topics over brokers
     --execute                                  Begin the moves of a file
@@ -93,17 +93,16 @@ impl From<String> for Failure {
 
 pub type Done<T = ()> = Result<T, Failure>;
 
+/// What Apache's tool throws when it refuses something.
+const REFUSED: &str = "org.apache.kafka.tools.AdminCommandFailedException";
+
 /// A refusal of the tool itself.
-pub fn refused<T>(message: impl Into<String>) -> Done<T> {
-    Err(Failure::Thrown("org.apache.kafka.tools.AdminCommandFailedException", message.into(), None))
+fn refused<T>(message: impl Into<String>) -> Done<T> {
+    Err(Failure::Thrown(REFUSED, message.into(), None))
 }
 
 pub fn run(options: &Options) -> Outcome {
     check(options)?;
-    if options.has("bootstrap-controller") {
-        let message = "--bootstrap-controller is not here: brokers pass on what controllers decide";
-        return Err(Exit::Failed(message.into()));
-    }
     let session = Session::open(options)?;
     let admin = &session.admin;
     let outcome = if options.has("verify") {

@@ -18,9 +18,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects when something is asked.
+    /// Connects when something is asked: to brokers, or to controllers if these are named.
     pub fn open(options: &Options) -> Outcome<Self> {
-        Self::at(options.value("bootstrap-server")?, file(options)?)
+        match options.value("bootstrap-controller")? {
+            Some(controllers) => Self::at_controllers(controllers, file(options)?),
+            None => Self::at(options.value("bootstrap-server")?, file(options)?),
+        }
     }
 
     /// The same with the servers to begin with and the settings of the client.

@@ -10,7 +10,7 @@ use ottla_protocol::api::incremental_alter_configs::{
 use ottla_protocol::api::list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 
 use super::{Admin, checked, missing};
-use crate::client::Target;
+use crate::client::{Peers, Target};
 use crate::error::{Error, Result};
 
 /// A resource; the empty name of a broker is the default of all brokers.
@@ -77,7 +77,7 @@ impl Admin {
             let Some(result) = answer.results.first() else { return missing() };
             Error::check(result.error_code, result.error_message.as_deref())
         };
-        let answer = self.ask(target(resource), request, check).await?;
+        let answer = self.ask(self.configs_of(resource), request, check).await?;
         let configs = answer.results.into_iter().flat_map(|result| result.configs);
         let text = |text: ottla_protocol::Str| text.as_str().to_owned();
         let mut entries: Vec<_> = configs
@@ -130,15 +130,18 @@ impl Admin {
             let Some(result) = answer.responses.first() else { return missing() };
             Error::check(result.error_code, result.error_message.as_deref())
         };
-        self.ask(target(resource), request, check).await.map(drop)
+        self.ask(self.configs_of(resource), request, check).await.map(drop)
     }
-}
 
-/// A broker knows its own configs.
-fn target(resource: &Resource) -> Target {
-    match (resource.kind, resource.name.parse()) {
-        (ConfigResourceType::Broker | ConfigResourceType::BrokerLogger, Ok(id)) => Target::Node(NodeId(id)),
-        _ => Target::Any,
+    /// Whom to ask: a node knows its own configs; brokers pass changes on to the active controller, controllers do not.
+    fn configs_of(&self, resource: &Resource) -> Target {
+        match (resource.kind, resource.name.parse(), self.client.peers()) {
+            (ConfigResourceType::Broker | ConfigResourceType::BrokerLogger, Ok(id), _) => {
+                Target::Node(NodeId(id))
+            }
+            (.., Peers::Brokers) => Target::Any,
+            (.., Peers::Controllers) => Target::Controller,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use ottla_e2e::cluster::{Cluster, Shape, Voters};
-use ottla_e2e::node::Brand;
+use ottla_e2e::node::{Brand, Node};
 use ottla_e2e::{mask, scenario, scripts, tools, world};
 
 use crate::Named;
@@ -21,7 +21,9 @@ pub const TESTS: &[Named] = &[
     ("offsets", || compare("scripts-offsets")),
     ("configs", || compare("configs")),
     ("quorum", || compare("scripts-quorum")),
+    ("controllers", || compare("controllers")),
     ("reassign", reassign),
+    ("directories", directories),
     ("configs_use", || compare("scripts-configs")),
     ("storage", storage),
 ];
@@ -39,6 +41,14 @@ fn reassign() -> Result<()> {
         (start(Brand::Apache)?, start(Brand::candidate())?, start(Brand::Apache)?);
     let outcome = scenario::compare_scripts("scripts-reassign", &mut judge, [&mut candidate, &mut second]);
     candidate.explained(outcome)
+}
+
+/// Moves between the two directories of a node.
+fn directories() -> Result<()> {
+    let start = |brand| Node::start(brand, "log.dirs={home}/data,{home}/more");
+    let (judge, candidate, second) =
+        (start(Brand::Apache)?, start(Brand::candidate())?, start(Brand::Apache)?);
+    scenario::compare_scripts("scripts-directories", &judge, [&candidate, &second])
 }
 
 /// kafka-storage of 4.4.0 and ours on directories of their own: what is printed and the exit code.

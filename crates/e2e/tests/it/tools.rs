@@ -15,6 +15,7 @@ pub const TESTS: &[Named] = &[
     ("topics", || compare("topics")),
     ("console", || compare("console")),
     ("configs", || compare("configs")),
+    ("controllers", || compare("controllers")),
     ("groups", || compare("groups")),
     ("offsets", || compare("offsets")),
     ("dump", dump),

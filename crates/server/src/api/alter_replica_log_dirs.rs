@@ -39,14 +39,17 @@ pub async fn handle(
     AlterReplicaLogDirsResponse { results, ..Default::default() }
 }
 
+/// The directory of an absolute path, written as DescribeLogDirs writes it.
+///
 /// Errors: LOG_DIR_NOT_FOUND, KAFKA_STORAGE_ERROR.
 fn directory(broker: &Broker, path: &Str) -> Result<Uuid, ErrorCode> {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let wanted = absolute(Path::new(&**path));
-    if broker.log_dirs.unopened().iter().any(|path| absolute(path) == wanted) {
+    let is_wanted = |known: &Path| {
+        std::path::absolute(known).unwrap_or_else(|_| known.to_owned()).as_os_str() == path.as_str()
+    };
+    if broker.log_dirs.unopened().iter().any(|path| is_wanted(path)) {
         return Err(ErrorCode::KafkaStorageError);
     }
-    let found = broker.dirs.iter().find(|dir| absolute(dir.dir.path()) == wanted);
+    let found = broker.dirs.iter().find(|dir| is_wanted(dir.dir.path()));
     let dir = found.ok_or(ErrorCode::LogDirNotFound)?;
     if broker.log_dirs.has_failed(dir.id) { Err(ErrorCode::KafkaStorageError) } else { Ok(dir.id) }
 }

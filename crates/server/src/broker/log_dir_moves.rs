@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla_commit_log::{AppendError, FirstBatch, Log, ReadError, StorageError};
 use ottla_model::{Offset, TopicPartition, Uuid};
@@ -23,6 +23,9 @@ use crate::loops;
 
 /// What is copied at once.
 const CHUNK_BYTES: usize = 1 << 20;
+
+/// How often a move that its limit holds looks whether the limit has changed.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// After a change of places that came too late.
 const BEHIND_PAUSE: Duration = Duration::from_millis(1);
@@ -75,6 +78,18 @@ impl Move {
             self.told.wait_for(&mut wanted, longest);
         }
         *wanted
+    }
+
+    /// Waits until more may be copied after so many bytes, as the limit is by then. How to end, if that is wanted.
+    fn await_turn(&self, broker: &Broker, copied: usize) -> Option<MoveEnd> {
+        let begun = Instant::now();
+        loop {
+            let left = pause_after(broker, copied).saturating_sub(begun.elapsed());
+            let end = self.pause(left.min(LOOK_EVERY));
+            if end.is_some() || left <= LOOK_EVERY {
+                return end;
+            }
+        }
     }
 }
 
@@ -162,10 +177,10 @@ impl LogDirMoves {
             Some(begun) => begun,
             None => dir.create_future_log(&handle.name, handle.topic_id, config, clock::now())?,
         };
-        let mut pause = Duration::ZERO;
+        let mut copied = 0;
         loop {
+            let end = moving.await_turn(broker, copied);
             let is_gone = !broker.table().partitions().any(|known| Arc::ptr_eq(known, handle));
-            let end = moving.pause(pause);
             if end == Some(MoveEnd::Stopped) {
                 return Ok(dir.close_logs(vec![future])?);
             }
@@ -174,10 +189,9 @@ impl LogDirMoves {
                 drop(future);
                 return Ok(dir.remove_dir(&path)?);
             }
-            let copied = copy(handle, &mut future)?;
+            copied = copy(handle, &mut future)?;
             moving.end.store(future.log_end_offset().0, Ordering::Relaxed);
             moving.size.store(future.size_bytes(), Ordering::Relaxed);
-            pause = pause_after(broker, copied);
             if copied > 0 {
                 continue;
             }
@@ -188,7 +202,10 @@ impl LogDirMoves {
                     return Ok(());
                 }
                 // Written to, or cut, in the meantime.
-                Some(behind) => (future, pause) = (behind, BEHIND_PAUSE),
+                Some(behind) => {
+                    future = behind;
+                    moving.pause(BEHIND_PAUSE);
+                }
             }
         }
     }
@@ -227,7 +244,5 @@ fn copy(handle: &PartitionHandle, future: &mut Log) -> Result<usize, MoveError> 
 fn pause_after(broker: &Broker, copied: usize) -> Duration {
     let rate = broker.layers().broker("replica.alter.log.dirs.io.max.bytes.per.second");
     let rate = rate.and_then(|value| value.as_i64()).filter(|rate| *rate < i64::MAX);
-    rate.map_or(Duration::ZERO, |rate| {
-        Duration::from_secs_f64((copied as f64 / rate.max(1) as f64).min(60.0))
-    })
+    rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(copied as f64 / rate.max(1) as f64))
 }

@@ -9,7 +9,8 @@ use ottla_client::blocking::block_on;
 use ottla_client::metadata::Metadata;
 use ottla_client::model::{ErrorCode, NodeId};
 
-use super::{Done, plural, refused, shown};
+use super::super::java;
+use super::{Done, Failure, REFUSED, plural, shown};
 
 /// A replica by its broker and partition.
 pub type Replica = (i32, Partition);
@@ -110,7 +111,12 @@ pub fn begin(admin: &Admin, mut pending: BTreeMap<Replica, String>, timeout_ms: 
                         pending.remove(&(id, place));
                     }
                     Err(error) if error.code() == Some(ErrorCode::ReplicaNotAvailable) => {}
-                    Err(_) => return refused(format!("Failed to alter dir for {}-{id}", shown(&place))),
+                    Err(error) => {
+                        let message = format!("Failed to alter dir for {}-{id}", shown(&place));
+                        let cause = java::exception(&error);
+                        let causes = format!("java.util.concurrent.ExecutionException: {cause}\nCaused by: {cause}");
+                        return Err(Failure::Thrown(REFUSED, message, Some(causes)));
+                    }
                 }
             }
         }
