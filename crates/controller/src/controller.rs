@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ottla_metadata::features::ELIGIBLE_LEADER_REPLICAS_VERSION;
 use ottla_metadata::{MetadataDelta, MetadataImage, Provenance, ReplayError};
-use ottla_model::{ErrorCode, Millis, NodeId, Offset};
+use ottla_model::{BrokerEpoch, ErrorCode, Millis, NodeId, Offset};
 use ottla_protocol::Str;
 use ottla_protocol::api::allocate_producer_ids::{AllocateProducerIdsRequest, AllocateProducerIdsResponse};
 use ottla_protocol::api::alter_client_quotas::{AlterClientQuotasRequest, AlterClientQuotasResponse};
@@ -316,6 +316,13 @@ impl Controller {
             self.heartbeats.start_controlled_shutdown(id, Offset(last));
         }
         outcome
+    }
+
+    /// The connection has ended on which a broker of this epoch was heard.
+    pub fn lost(&mut self, now: Millis, id: NodeId, epoch: BrokerEpoch) {
+        if self.image.cluster.broker(id).is_some_and(|broker| broker.epoch == epoch) {
+            self.heartbeats.lost(now, id);
+        }
     }
 
     pub fn unregister_broker(&self, request: &UnregisterBrokerRequest) -> Outcome<UnregisterBrokerResponse> {

@@ -7,14 +7,29 @@ use std::collections::BTreeMap;
 
 use ottla_model::{Millis, NodeId, Offset};
 
+/// A broker whose connection ended has this part of its session left to be heard of again. The kernel of one that was
+/// killed closes its connections at once, and one that lives connects again with its next heartbeat: Kafka's defaults
+/// have four in a session.
+pub const LOST_SESSION_PART: i64 = 3;
+
 /// A broker's liveness as the active controller sees it.
 #[derive(Clone, Debug)]
 struct Session {
     fenced: bool,
     last_contact: Millis,
+    /// When its connection ended, if it was not heard of since.
+    lost: Option<Millis>,
     metadata_offset: Offset,
     /// The broker may stop when every active broker has applied the metadata up to here.
     controlled_shutdown: Option<Offset>,
+}
+
+impl Session {
+    /// The last moment of it, unless the broker is heard of again.
+    fn end(&self, timeout_ms: i64) -> Millis {
+        let silent = self.last_contact + timeout_ms;
+        self.lost.map_or(silent, |lost| silent.min(lost + timeout_ms / LOST_SESSION_PART))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +68,9 @@ impl Heartbeats {
     /// Starts a session, replacing the one of an earlier incarnation.
     pub fn register(&mut self, now: Millis, id: NodeId, fenced: bool) {
         let metadata_offset = Offset::NONE;
-        self.brokers
-            .insert(id, Session { fenced, last_contact: now, metadata_offset, controlled_shutdown: None });
+        let session =
+            Session { fenced, last_contact: now, lost: None, metadata_offset, controlled_shutdown: None };
+        self.brokers.insert(id, session);
     }
 
     pub fn remove(&mut self, id: NodeId) {
@@ -64,10 +80,18 @@ impl Heartbeats {
     pub fn touch(&mut self, now: Millis, id: NodeId, fenced: bool, metadata_offset: Offset) {
         let Some(session) = self.brokers.get_mut(&id) else { return };
         session.last_contact = now;
+        session.lost = None;
         session.metadata_offset = metadata_offset;
         session.fenced = fenced;
         if fenced {
             session.controlled_shutdown = None;
+        }
+    }
+
+    /// Notes that the connection that the broker was heard on has ended.
+    pub fn lost(&mut self, now: Millis, id: NodeId) {
+        if let Some(session) = self.brokers.get_mut(&id) {
+            session.lost.get_or_insert(now);
         }
     }
 
@@ -84,24 +108,24 @@ impl Heartbeats {
     pub fn has_valid_session(&self, now: Millis, id: NodeId) -> bool {
         self.brokers
             .get(&id)
-            .is_some_and(|session| !session.fenced && now - session.last_contact <= self.session_timeout_ms)
+            .is_some_and(|session| !session.fenced && now <= session.end(self.session_timeout_ms))
     }
 
-    /// The unfenced broker not heard of for longest, and when that was. Not `own`, the one in this process: it cannot
+    /// The unfenced broker whose session is the first to end, and when. Not `own`, the one in this process: it cannot
     /// have died, its thread was only late.
-    fn oldest(&self, own: NodeId) -> Option<(NodeId, Millis)> {
+    fn first_to_end(&self, own: NodeId) -> Option<(NodeId, Millis)> {
         let others = self.brokers.iter().filter(|(id, session)| !session.fenced && **id != own);
-        others.map(|(&id, session)| (id, session.last_contact)).min_by_key(|&(_, last_contact)| last_contact)
+        others.map(|(&id, session)| (id, session.end(self.session_timeout_ms))).min_by_key(|&(_, end)| end)
     }
 
     /// The broker other than `own` whose session has been over for longest.
     pub fn stale(&self, now: Millis, own: NodeId) -> Option<NodeId> {
-        self.oldest(own).map(|(id, _)| id).filter(|&id| !self.has_valid_session(now, id))
+        self.first_to_end(own).filter(|&(_, end)| end < now).map(|(id, _)| id)
     }
 
     /// When the next session of a broker other than `own` will be over, unless the broker is heard of before.
     pub fn next_end(&self, own: NodeId) -> Option<Millis> {
-        self.oldest(own).map(|(_, last_contact)| last_contact + self.session_timeout_ms + 1)
+        self.first_to_end(own).map(|(_, end)| end + 1)
     }
 
     /// Lets a broker in controlled shutdown stop once all active brokers have applied `end`; only the first call
@@ -208,5 +232,22 @@ mod tests {
         heartbeats.set_fenced(ID, true);
         assert_eq!(heartbeats.stale(Millis(9001), OWN), None);
         assert!(!heartbeats.has_valid_session(Millis(1), ID));
+    }
+
+    #[test]
+    fn a_lost_connection_leaves_a_third_of_the_session() {
+        let mut heartbeats = Heartbeats::new(9000);
+        heartbeats.register(Millis(0), ID, false);
+        heartbeats.lost(Millis(500), ID);
+        heartbeats.lost(Millis(900), ID);
+        assert_eq!((heartbeats.stale(Millis(3500), OWN), heartbeats.next_end(OWN)), (None, Some(Millis(3501))));
+        assert!(heartbeats.has_valid_session(Millis(3500), ID));
+        assert_eq!(heartbeats.stale(Millis(3501), OWN), Some(ID));
+        heartbeats.touch(Millis(3400), ID, false, Offset(1));
+        assert_eq!(heartbeats.next_end(OWN), Some(Millis(12_401)), "it is back");
+        heartbeats.lost(Millis(12_000), ID);
+        assert_eq!(heartbeats.next_end(OWN), Some(Millis(12_401)), "silence ends it no later");
+        heartbeats.register(Millis(12_100), ID, false);
+        assert_eq!(heartbeats.next_end(OWN), Some(Millis(21_101)), "another incarnation");
     }
 }

@@ -32,6 +32,7 @@ mod topics;
 pub use bootstrap::bootstrap_or_default;
 pub use controller::{Controller, ELECTIONS_PER_ROUND, RECORDS_PER_BATCH_MAX, TOO_MANY_RECORDS};
 pub use features::{FeatureOutcome, kraft_version_refused};
+pub use heartbeats::LOST_SESSION_PART;
 pub use outcome::{Outcome, Refusal};
 pub use placement::{PlacementError, UsableBroker, place};
 pub use producer_ids::BLOCK_LEN as PRODUCER_ID_BLOCK_LEN;

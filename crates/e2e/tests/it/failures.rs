@@ -20,6 +20,7 @@ pub const TESTS: &[Named] = &[
     ("log_directory", log_directory),
     ("dead_directory", dead_directory),
     ("unclean_election", unclean_election),
+    ("killed_leader", killed_leader),
 ];
 
 const TOPIC: &str = "failures";
@@ -207,6 +208,32 @@ fn await_all(cluster: &mut Cluster, wanted: impl Fn(&(String, i32), &Replicas) -
         ensure!(Instant::now() < deadline, "still {strange:?}");
         pause();
     }
+}
+
+/// The kernel closes the connections of a broker that is killed: its partitions have other leaders when a third of its
+/// session is over.
+fn killed_leader() -> Result<()> {
+    let mut shape = Shape::of(&[Brand::candidate(); 3]);
+    shape.extra = "broker.session.timeout.ms=15000\nbroker.heartbeat.interval.ms=2000\n".into();
+    let mut cluster = Cluster::start(&shape)?;
+    let outcome = kill_leader(&mut cluster);
+    cluster.explained(outcome)
+}
+
+fn kill_leader(cluster: &mut Cluster) -> Result<()> {
+    cluster.create_topic(TOPIC, 6, 3)?;
+    cluster.await_in_sync()?;
+    let controller = cluster.active_controller()?;
+    let victim = cluster.others(controller)[0];
+    let begun = Instant::now();
+    cluster.kill(&[victim])?;
+    await_all(cluster, |(topic, _), state| topic != TOPIC || state.leader >= 0 && state.leader != victim)?;
+    let took = begun.elapsed();
+    eprintln!("e2e: others lead after {:.1} s", took.as_secs_f64());
+    // A heartbeat may have come just before: silence alone would take 13 seconds at least.
+    ensure!((5.0..9.0).contains(&took.as_secs_f64()), "others lead after {took:?}");
+    cluster.launch(&[victim])?;
+    cluster.await_in_sync()
 }
 
 /// A controller and three brokers, of which two go, the one that is in sync last.

@@ -14,6 +14,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_model::{BrokerEpoch, NodeId};
 use ottla_protocol::{ApiKey, Decoder, RequestHeader, Str};
 use ottla_transport::{Connection, Received};
 use tokio::sync::{Notify, watch};
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::produce::PendingProduce;
-use super::{Answer, Intervention, ListenerContext, Rejected, RequestContext};
+use super::{Answer, Intervention, ListenerContext, Rejected, RequestContext, broker_heartbeat};
 
 /// Produce requests of one connection whose answers are outstanding.
 const PIPELINED_MAX: usize = 128;
@@ -44,6 +45,7 @@ pub async fn serve(
         peer,
         listener,
         client_id: None,
+        heard: None,
         pending: VecDeque::new(),
         completed: Arc::new(Notify::new()),
         hurry: Arc::new(Notify::new()),
@@ -59,6 +61,9 @@ pub async fn serve(
             debug!(%peer, %error, "connection closed");
         }
     }
+    if let Some((broker, epoch)) = session.heard {
+        session.listener.node.controller().lost(broker, epoch);
+    }
 }
 
 struct Session {
@@ -67,6 +72,8 @@ struct Session {
     listener: Arc<ListenerContext>,
     /// The last client id seen; clients send the same one again and again.
     client_id: Option<Str>,
+    /// The broker whose heartbeats come this way.
+    heard: Option<(NodeId, BrokerEpoch)>,
     pending: VecDeque<PendingProduce>,
     /// Told when one of `pending` completes on another thread.
     completed: Arc<Notify>,
@@ -188,6 +195,9 @@ impl Session {
             self.enter_shards(entered);
             self.wait_for_pending().await?;
             entered = 0;
+            if context.api_key == ApiKey::BrokerHeartbeat {
+                self.heard = broker_heartbeat::broker_of(&context, body.rest());
+            }
             let answer = match context.api_key {
                 ApiKey::Fetch => self.answer_fetch(context, body).await?,
                 _ => super::dispatch(&self.listener, context, body).await.map_err(io::Error::from)?,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use ottla_controller::LOST_SESSION_PART;
 use ottla_metadata::BrokerRegistration;
 use ottla_metadata::features::SUPPORTED;
 use ottla_model::{BrokerEpoch, ErrorCode, NodeId, Offset, Uuid};
@@ -73,10 +74,11 @@ pub struct BrokerLifecycle {
 
 /// Whether the controller still counts this broker among the living, as far as the broker can know by itself.
 ///
-/// A broker that is not heard of for `broker.session.timeout.ms` is fenced and others lead, and it may be the last to
-/// learn of it. The controller counts from when it hears a heartbeat, this from when it was sent. And the controller
-/// that took it may have been deposed for a while, such as the one on this node if the node is cut off: it waits half
-/// as long again as `controller.quorum.fetch.timeout.ms`, after which the others elect one, before it gives up.
+/// A broker that is not heard of for `broker.session.timeout.ms`, or a part of it after its connection ended, is fenced
+/// and others lead, and it may be the last to learn of it. The controller counts from when it hears a heartbeat or that
+/// the connection ended, this from when the heartbeat was sent. And the controller that took it may have been deposed for
+/// a while, such as the one on this node if the node is cut off: it waits half as long again as
+/// `controller.quorum.fetch.timeout.ms`, after which the others elect one, before it gives up.
 #[derive(Debug)]
 pub struct Session {
     timeout: Duration,
@@ -90,8 +92,9 @@ impl Session {
         // Half of it, and as much for what was under way. A session as short as that is alive from one heartbeat to the
         // next, or nobody would ever be told that an offset does not exist.
         let sure_ms = i64::from(lifecycle.session_timeout_ms) - i64::from(config.quorum.fetch_timeout_ms);
-        let timeout = sure_ms.max(2 * i64::from(lifecycle.heartbeat_interval_ms)).max(0);
-        let timeout = Duration::from_millis(timeout as u64);
+        let sure_ms = sure_ms.max(2 * i64::from(lifecycle.heartbeat_interval_ms));
+        let lost_ms = i64::from(lifecycle.session_timeout_ms) / LOST_SESSION_PART;
+        let timeout = Duration::from_millis(sure_ms.min(lost_ms).max(0) as u64);
         Arc::new(Self { timeout, last_heard: parking_lot::Mutex::default() })
     }
 

@@ -151,6 +151,11 @@ impl ControllerThread {
                 let decision = decide(now, controller.ok_or(ControllerError::NotController), raft);
                 self.perform(now, decision)?;
             }
+            Message::Lost(broker, epoch) => {
+                if let Some(active) = &mut self.active {
+                    active.controller.lost(now, broker, epoch);
+                }
+            }
             Message::DescribeQuorum(reply) => {
                 let _ = reply.send(self.describe(now));
             }

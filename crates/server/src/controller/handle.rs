@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI16, Ordering};
 
 use ottla_commit_log::SyncOutcome;
 use ottla_controller::{Controller, Outcome, kraft_version_refused};
-use ottla_model::{ErrorCode, LeaderEpoch, Millis, NodeId, Offset};
+use ottla_model::{BrokerEpoch, ErrorCode, LeaderEpoch, Millis, NodeId, Offset};
 use ottla_protocol::api::allocate_producer_ids::{AllocateProducerIdsRequest, AllocateProducerIdsResponse};
 use ottla_protocol::api::alter_client_quotas::{AlterClientQuotasRequest, AlterClientQuotasResponse};
 use ottla_protocol::api::alter_configs::{AlterConfigsRequest, AlterConfigsResponse};
@@ -117,6 +117,8 @@ pub(super) type Decide =
 
 pub(super) enum Message {
     Decide(Decide),
+    /// The connection of a broker of this epoch has ended.
+    Lost(NodeId, BrokerEpoch),
     DescribeQuorum(oneshot::Sender<QuorumInfo>),
     /// Another node, or a tool, asks the quorum.
     Quorum(Request, oneshot::Sender<Reply>),
@@ -207,6 +209,11 @@ impl ControllerHandle {
         request: BrokerHeartbeatRequest,
     ) -> Result<BrokerHeartbeatResponse, ControllerError> {
         self.decide(Atomicity::Splittable, move |now, controller| controller.heartbeat(now, &request)).await
+    }
+
+    /// Tells that the connection has ended on which a broker of this epoch was heard: it may be gone.
+    pub fn lost(&self, broker: NodeId, epoch: BrokerEpoch) {
+        let _ = self.send(Message::Lost(broker, epoch));
     }
 
     pub async fn list_partition_reassignments(
