@@ -28,7 +28,8 @@ pub struct Options {
         help_heading = "Connection"
     )]
     pub bootstrap: Option<String>,
-    /// Controllers to ask instead of brokers, host:port, several separated by commas; quorum, features, configs, cluster id
+    /// Controllers to ask instead of brokers, host:port, several separated by commas; for quorum, features, configs and
+    /// cluster id
     #[arg(long, global = true, value_name = "SERVERS", help_heading = "Connection")]
     pub bootstrap_controller: Option<String>,
     /// A properties file with settings of Kafka's clients

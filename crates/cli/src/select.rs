@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use anyhow::{Result, bail};
-use ottla_client::{Admin, Peers};
 use ottla_client::metadata::Metadata;
+use ottla_client::{Admin, Peers};
 use ottla_model::ErrorCode;
 
 /// A topic's name, or a pattern in which `*` is any text and `?` any character.

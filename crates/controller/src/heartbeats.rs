@@ -240,7 +240,10 @@ mod tests {
         heartbeats.register(Millis(0), ID, false);
         heartbeats.lost(Millis(500), ID);
         heartbeats.lost(Millis(900), ID);
-        assert_eq!((heartbeats.stale(Millis(3500), OWN), heartbeats.next_end(OWN)), (None, Some(Millis(3501))));
+        assert_eq!(
+            (heartbeats.stale(Millis(3500), OWN), heartbeats.next_end(OWN)),
+            (None, Some(Millis(3501)))
+        );
         assert!(heartbeats.has_valid_session(Millis(3500), ID));
         assert_eq!(heartbeats.stale(Millis(3501), OWN), Some(ID));
         heartbeats.touch(Millis(3400), ID, false, Offset(1));

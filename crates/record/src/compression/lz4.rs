@@ -52,8 +52,7 @@ struct Block<'a> {
 impl Block<'_> {
     /// How many bytes of `room` hold what was compressed.
     fn decompress(&self, room: &mut [u8]) -> Result<usize, Failure> {
-        decompress_to_buffer(self.bytes, Some(room.len() as i32), room)
-            .map_err(|_| "damaged block".into())
+        decompress_to_buffer(self.bytes, Some(room.len() as i32), room).map_err(|_| "damaged block".into())
     }
 }
 

@@ -76,8 +76,8 @@ pub struct BrokerLifecycle {
 ///
 /// A broker that is not heard of for `broker.session.timeout.ms`, or a part of it after its connection ended, is fenced
 /// and others lead, and it may be the last to learn of it. The controller counts from when it hears a heartbeat or that
-/// the connection ended, this from when the heartbeat was sent. And the controller that took it may have been deposed for
-/// a while, such as the one on this node if the node is cut off: it waits half as long again as
+/// the connection ended, this from when the heartbeat was sent. And the controller that took it may have been deposed
+/// for a while, such as the one on this node if the node is cut off: it waits half as long again as
 /// `controller.quorum.fetch.timeout.ms`, after which the others elect one, before it gives up.
 #[derive(Debug)]
 pub struct Session {

@@ -44,7 +44,7 @@ fn faults_of_whole_nodes_are_found() {
             Sabotage::SkipBrokerEpoch => (0, &["takes a heartbeat"]),
             Sabotage::TakeCrashForStop => (152, LOST),
             Sabotage::AssumeInSync => (26, LOST),
-            Sabotage::LetAllIn => (7, &["is in sync and ends at"]),
+            Sabotage::LetAllIn => (15, &["is in sync and ends at"]),
             Sabotage::ForgetCommits => (0, &["was committed"]),
             Sabotage::AnswerWhileLoading => (12, &["is at -1"]),
             Sabotage::SkipGeneration => (0, &["was committed"]),

@@ -114,7 +114,8 @@ pub fn begin(admin: &Admin, mut pending: BTreeMap<Replica, String>, timeout_ms: 
                     Err(error) => {
                         let message = format!("Failed to alter dir for {}-{id}", shown(&place));
                         let cause = java::exception(&error);
-                        let causes = format!("java.util.concurrent.ExecutionException: {cause}\nCaused by: {cause}");
+                        let causes =
+                            format!("java.util.concurrent.ExecutionException: {cause}\nCaused by: {cause}");
                         return Err(Failure::Thrown(REFUSED, message, Some(causes)));
                     }
                 }
