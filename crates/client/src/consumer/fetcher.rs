@@ -2,7 +2,8 @@
 //! there is room, whatever the application does meanwhile.
 //!
 //! A request may wait at the logs' ends for `fetch.max.wait.ms`. Partitions that the application seeks, resumes or is
-//! assigned meanwhile do not wait with it, as they do in Kafka's Java client: they are fetched aside.
+//! assigned meanwhile do not wait with it, as they do in Kafka's Java client: they are fetched aside until it ends, as
+//! are those that had no room when it left.
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
@@ -27,6 +28,8 @@ use crate::state::metadata::{Broker, LeaderHint};
 const NAMES_MAX: i16 = 12;
 /// How often a fetcher that nobody wakes looks for partitions that backed off.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A request under way for so long waits at the logs' ends.
+const WAITS_AFTER: Duration = Duration::from_millis(10);
 /// How long the answer to a session's end is waited for.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -53,8 +56,14 @@ struct Asked {
     from_leader: bool,
 }
 
-/// What is to be fetched, as it goes into a request.
-type Wanted = BTreeMap<TopicPartition, (Uuid, FetchPartition)>;
+/// What is to be fetched.
+struct Wishes {
+    /// As it goes into a request.
+    wanted: BTreeMap<TopicPartition, (Uuid, FetchPartition)>,
+    asked: HashMap<TopicPartition, Asked>,
+    /// Whether nothing was left out because enough of it waits for the application.
+    all_have_room: bool,
+}
 
 #[derive(Clone)]
 struct Fetcher {
@@ -68,12 +77,12 @@ impl Fetcher {
         let mut session = FetchSession::default();
         let mut look = pin!(tokio::time::sleep(LOOK_EVERY));
         while !shared.is_closed() {
-            let room = shared.fetch.notified();
+            let mut room = pin!(shared.fetch.notified());
             let mut moved = pin!(shared.moved.notified());
-            let (wanted, asked) = self.wanted();
+            let Wishes { wanted, asked, all_have_room } = self.wishes();
             if wanted.is_empty() {
                 tokio::select! {
-                    () = room => {}
+                    () = &mut room => {}
                     () = &mut look => look.as_mut().reset(Instant::now() + LOOK_EVERY),
                 }
                 if self.is_idle() {
@@ -84,12 +93,21 @@ impl Fetcher {
             let wait_ms = shared.config.fetch_max_wait_ms;
             let mut answer = pin!(self.fetch(session.next(wanted), wait_ms, Lane::Fetch));
             let mut aside = HashMap::new();
+            let (mut waits, mut takes_long) = (false, pin!(tokio::time::sleep(WAITS_AFTER)));
             let answer = loop {
                 tokio::select! {
                     biased;
                     answer = &mut answer => break answer,
                     () = &mut moved => {
                         moved.set(shared.moved.notified());
+                        self.fetch_aside(&asked, &mut aside);
+                    }
+                    () = &mut takes_long, if !all_have_room && !waits => {
+                        waits = true;
+                        self.fetch_aside(&asked, &mut aside);
+                    }
+                    () = &mut room, if waits || !aside.is_empty() => {
+                        room.set(shared.fetch.notified());
                         self.fetch_aside(&asked, &mut aside);
                     }
                 }
@@ -122,23 +140,18 @@ impl Fetcher {
         }
     }
 
-    /// Fetches what the request under way does not ask for and the application has nothing of: once each, outside the
-    /// session, and without waiting for records.
+    /// Fetches what the request under way does not ask for, outside the session and without waiting for records: each
+    /// offset once.
     fn fetch_aside(
         &self,
         asked: &HashMap<TopicPartition, Asked>,
         aside: &mut HashMap<TopicPartition, Asked>,
     ) {
-        let (mut wanted, mut asked_aside) = self.wanted();
-        {
-            let core = self.shared.core.lock();
-            asked_aside.retain(|partition, new| {
-                let is_new = |old: Option<&Asked>| old.is_none_or(|old| old.run != new.run);
-                core.buffer.size_of(partition) == 0
-                    && is_new(asked.get(partition))
-                    && is_new(aside.get(partition))
-            });
-        }
+        let Wishes { mut wanted, asked: mut asked_aside, .. } = self.wishes();
+        asked_aside.retain(|partition, new| {
+            asked.get(partition).is_none_or(|old| old.run != new.run)
+                && aside.get(partition).is_none_or(|old| (old.run, old.offset) != (new.run, new.offset))
+        });
         wanted.retain(|partition, _| asked_aside.contains_key(partition));
         if wanted.is_empty() {
             return;
@@ -148,7 +161,10 @@ impl Fetcher {
         self.shared.client.spawn(async move {
             let mut session = FetchSession::default();
             match fetcher.fetch(session.next_without_session(wanted), 0, Lane::Main).await {
-                Ok(answer) => fetcher.answered(&mut session, answer, &asked_aside),
+                Ok(answer) => {
+                    fetcher.answered(&mut session, answer, &asked_aside);
+                    fetcher.shared.fetch.notify_waiters();
+                }
                 // The request under way tells the same.
                 Err(error) => tracing::debug!(node = %fetcher.node, %error, "cannot fetch aside"),
             }
@@ -165,14 +181,14 @@ impl Fetcher {
     }
 
     /// The partitions that this node serves and for which there is room.
-    fn wanted(&self) -> (Wanted, HashMap<TopicPartition, Asked>) {
+    fn wishes(&self) -> Wishes {
         let (shared, config) = (&self.shared, &self.shared.config);
         let metadata = shared.client.metadata();
         let now = shared.now();
         let core = shared.core.lock();
-        let (mut wanted, mut asked) = (BTreeMap::new(), HashMap::new());
+        let (mut wanted, mut asked, mut all_have_room) = (BTreeMap::new(), HashMap::new(), true);
         if core.buffer.size_bytes() >= config.fetch_max_bytes as usize {
-            return (wanted, asked);
+            return Wishes { wanted, asked, all_have_room: false };
         }
         for partition in core.positions.partitions() {
             let Some(from) = core.positions.fetch_from(partition, now).filter(|from| from.node == self.node)
@@ -180,6 +196,7 @@ impl Fetcher {
                 continue;
             };
             if core.buffer.size_of(partition) >= config.max_partition_fetch_bytes as usize {
+                all_have_room = false;
                 continue;
             }
             let Some(topic) = metadata.topic(&partition.topic) else { continue };
@@ -196,7 +213,7 @@ impl Fetcher {
             let from_leader = leader.is_none_or(|leader| leader == from.node);
             asked.insert(partition.clone(), Asked { run: from.run, offset: from.offset, from_leader });
         }
-        (wanted, asked)
+        Wishes { wanted, asked, all_have_room }
     }
 
     async fn fetch(&self, part: SessionPart, max_wait_ms: i32, lane: Lane) -> Result<FetchResponse> {

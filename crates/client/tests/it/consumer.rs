@@ -455,3 +455,29 @@ fn nothing_waits_behind_a_request_that_waits_at_the_end() {
     assert_eq!(read(&mut consumer, 4), [(0, 4), (0, 5), (0, 6), (0, 7)]);
     at_the_end(&mut consumer);
 }
+
+/// A request at the end of an idle partition holds up neither another that is behind by many fetches, nor that one when
+/// it is read from the beginning again.
+#[test]
+fn what_is_behind_is_read_beside_a_request_that_waits() {
+    const WAIT: Duration = Duration::from_secs(10);
+    let node = TestNode::start(GROUPS);
+    let topic = Topic::create(&node, "t", 2);
+    (0..20).for_each(|batch| topic.fill(0, batch * 25, 25, Codec::None));
+    let wait_ms = WAIT.as_millis().to_string();
+    let config = config(
+        &node,
+        &[("fetch.max.wait.ms", &wait_ms), ("max.partition.fetch.bytes", "400"), ("max.poll.records", "25")],
+    );
+    let mut consumer = Consumer::new(&config).unwrap();
+    let (behind, idle) = (topic.partition(0), topic.partition(1));
+    let begun = Instant::now();
+    consumer.assign([behind.clone(), idle]).unwrap();
+    for _ in 0..2 {
+        let all = read(&mut consumer, 500);
+        assert!(all.into_iter().map(|(_, offset)| offset).eq(0..500));
+        assert!(block_on(consumer.poll(Duration::from_millis(100))).unwrap().is_empty());
+        consumer.seek_to(&behind, OffsetSpec::Earliest).unwrap();
+    }
+    assert!(begun.elapsed() < WAIT, "{:?}", begun.elapsed());
+}
