@@ -7,6 +7,7 @@ mod broker;
 mod check;
 mod client_metrics;
 mod def;
+mod dynamic;
 mod effective;
 mod group;
 mod topic;
@@ -14,6 +15,7 @@ mod value;
 
 pub use check::{Refused, check_client_metrics, check_group, check_topic};
 pub use def::{ConfigDef, ConfigType, Importance, Synonym, UpdateMode, Valid};
+pub use dynamic::{BrokerTarget, NotDynamic, check_broker_value, heeded, ignored, not_dynamic};
 pub use effective::{
     ConfigMap, ConfigSource, Described, Layers, SynonymValue, broker_or_listener, broker_synonyms,
     split_listener_prefix,

@@ -7,7 +7,7 @@ use ottla_model::{ConfigResourceType, NodeId};
 use ottla_protocol::records::metadata::{ConfigRecord, MetadataRecord};
 
 use crate::ReplayError;
-use crate::configs::{ConfigMap, Layers};
+use crate::configs::{self, BrokerTarget, ConfigMap, Layers};
 
 /// What is set, by resource; a resource without settings is not there.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -64,11 +64,12 @@ impl ConfigsImage {
         self.resources.iter()
     }
 
-    /// A broker's settings: its file's and what is set for it and for all brokers.
+    /// A broker's settings: its file's and what it heeds of what is set for it and for all brokers.
     pub fn layers(&self, broker: NodeId, static_broker: ConfigMap) -> Layers {
+        let heeded = |target, resource| configs::heeded(target, self.of(&resource));
         Layers {
-            dynamic_broker: self.of(&ConfigResource::broker(broker)),
-            dynamic_default: self.of(&ConfigResource::default_broker()),
+            dynamic_broker: heeded(BrokerTarget::ThisBroker, ConfigResource::broker(broker)),
+            dynamic_default: heeded(BrokerTarget::AllBrokers, ConfigResource::default_broker()),
             static_broker,
         }
     }

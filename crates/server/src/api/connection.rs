@@ -195,7 +195,7 @@ impl Session {
             self.enter_shards(entered);
             self.wait_for_pending().await?;
             entered = 0;
-            if context.api_key == ApiKey::BrokerHeartbeat {
+            if context.api_key == ApiKey::BrokerHeartbeat && self.listener.serves(&context) {
                 self.heard = broker_heartbeat::broker_of(&context, body.rest());
             }
             let answer = match context.api_key {

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use ottla_metadata::configs::BrokerTarget;
 use ottla_model::{ConfigResourceType, ErrorCode};
 use ottla_protocol::Str;
 use ottla_protocol::api::incremental_alter_configs::{
@@ -13,7 +14,7 @@ use ottla_protocol::api::incremental_alter_configs::{
 
 use super::RequestContext;
 use crate::broker::Broker;
-use crate::config::dynamic::{AlterOperation, BrokerTarget, apply_change, check_broker_change};
+use crate::config::dynamic::{AlterOperation, apply_change, check_broker_change};
 use crate::config::log_levels;
 use crate::controller::ControllerError;
 

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ottla_commit_log::{Disposition, LoadedDir, Log, LogDir, StorageError};
-use ottla_metadata::configs::Layers;
+use ottla_metadata::configs::{self, BrokerTarget, Layers};
 use ottla_metadata::{ConfigResource, MetadataImage, PartitionRegistration, TopicImage};
 use ottla_metadata::{MetadataChanges, TopicChange, TopicChangeKind};
 use ottla_model::{BrokerEpoch, ConfigResourceType, NodeId, TopicPartition, Uuid};
@@ -402,6 +402,15 @@ impl Reconciler {
     fn apply_configs(&self, image: &MetadataImage, layers: &Layers, changes: &MetadataChanges) {
         let is_broker = |resource: &ConfigResource| resource.kind == ConfigResourceType::Broker;
         let broker_changed = changes.configs.iter().any(is_broker);
+        for (target, resource) in [
+            (BrokerTarget::ThisBroker, ConfigResource::broker(self.broker.node_id)),
+            (BrokerTarget::AllBrokers, ConfigResource::default_broker()),
+        ] {
+            let ignored = configs::ignored(target, &image.configs.of(&resource));
+            if changes.configs.contains(&resource) && !ignored.is_empty() {
+                warn!(broker = %resource.name, "ignoring dynamic settings that are not valid: {}", ignored.join(", "));
+            }
+        }
         for topic in image.topics.iter() {
             if !broker_changed && !changes.configs.contains(&ConfigResource::topic(&topic.name)) {
                 continue;

@@ -6,38 +6,12 @@
 use std::collections::HashSet;
 
 use ottla_metadata::configs::{
-    self, ConfigMap, Layers, UpdateMode, broker_or_listener, broker_synonyms, split_listener_prefix,
+    self, BrokerTarget, ConfigMap, Layers, NotDynamic, broker_or_listener, broker_synonyms,
+    split_listener_prefix,
 };
 
 use super::ServerConfig;
 use super::properties::Properties;
-
-/// Which settings are changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BrokerTarget {
-    /// This broker's own.
-    ThisBroker,
-    /// Those of all brokers.
-    AllBrokers,
-}
-
-/// With a listener's prefix these may change, without it never.
-const PER_LISTENER: &[&str] = &[
-    "ssl.key.password",
-    "ssl.keystore.certificate.chain",
-    "ssl.keystore.key",
-    "ssl.keystore.location",
-    "ssl.keystore.password",
-    "ssl.keystore.type",
-    "ssl.truststore.certificates",
-    "ssl.truststore.location",
-    "ssl.truststore.password",
-    "ssl.truststore.type",
-];
-
-/// Of the settings with a listener's prefix, those that all brokers may share.
-const SHARED_BY_LISTENERS: &[&str] =
-    &["max.connections", "max.connection.creation.rate", "num.network.threads"];
 
 /// May at most double or halve in one step.
 const THREAD_COUNTS: &[&str] = &[
@@ -63,35 +37,23 @@ pub fn check_broker_change(
     target: BrokerTarget,
     after: &ConfigMap,
 ) -> Result<(), String> {
-    refuse_names(after, "Cannot update these configs dynamically", |name| {
-        configs::broker(name).is_some_and(|def| def.mode == UpdateMode::ReadOnly)
-    })?;
-    refuse_names(
-        after,
+    let refuse = |reason, why: &str| refuse_names(target, after, reason, why);
+    refuse(NotDynamic::ReadOnly, "Cannot update these configs dynamically")?;
+    refuse(
+        NotDynamic::PerListener,
         "These security configs can be dynamically updated only per-listener using the listener prefix",
-        |name| PER_LISTENER.contains(&name),
     )?;
     for (name, value) in after {
-        if let Some(Err(error)) = broker_or_listener(name).map(|def| def.parse(value)) {
-            return Err(error.to_string());
-        }
+        configs::check_broker_value(name, value).map_err(|error| error.to_string())?;
     }
+    refuse(
+        NotDynamic::PerBroker,
+        "Cannot update these configs at default cluster level, broker id must be specified",
+    )?;
     let mut next = now.clone();
     match target {
         BrokerTarget::ThisBroker => next.dynamic_broker = after.clone(),
-        BrokerTarget::AllBrokers => {
-            refuse_names(
-                after,
-                "Cannot update these configs at default cluster level, broker id must be specified",
-                |name| match split_listener_prefix(name) {
-                    (Some(_), base) => !SHARED_BY_LISTENERS.contains(&base),
-                    (None, name) => {
-                        configs::broker(name).is_some_and(|def| def.mode == UpdateMode::PerBroker)
-                    }
-                },
-            )?;
-            next.dynamic_default = after.clone();
-        }
+        BrokerTarget::AllBrokers => next.dynamic_default = after.clone(),
     }
     for name in NOT_WHILE_RUNNING {
         if after.contains_key(*name) && next.broker(name) != now.broker(name) {
@@ -169,8 +131,14 @@ fn check_threads(now: &Layers, next: &Layers) -> Result<(), String> {
     Ok(())
 }
 
-fn refuse_names(after: &ConfigMap, why: &str, is_refused: impl Fn(&str) -> bool) -> Result<(), String> {
-    let refused: Vec<&str> = after.keys().map(|name| &**name).filter(|name| is_refused(name)).collect();
+fn refuse_names(
+    target: BrokerTarget,
+    after: &ConfigMap,
+    reason: NotDynamic,
+    why: &str,
+) -> Result<(), String> {
+    let is_refused = |name: &&str| configs::not_dynamic(target, name) == Some(reason);
+    let refused: Vec<&str> = after.keys().map(|name| &**name).filter(is_refused).collect();
     match refused.is_empty() {
         true => Ok(()),
         false => Err(format!("{why}: [{}]", refused.join(", "))),
